@@ -1,0 +1,47 @@
+"""One deployment at a time per database, whoever deploys: a master, a second master, or a terminal.
+
+An advisory lock of the database, held by the very session that applies the patch: while another can hold it, that
+session cannot commit any more.
+"""
+
+from __future__ import annotations
+
+from downtime import errors
+from downtime.node import Node, Row
+
+# Our advisory locks have one class number ("fdtm" in ASCII). Advisory locks are per database.
+LOCK_CLASS = 0x6664746D
+DEPLOYMENT = 1
+
+# Who holds the deployment lock of this database. Takes no lock.
+SELECT_HOLDER = f"""
+SELECT a.pid, a.usename AS "user", a.application_name AS application, a.backend_start AS connected_at,
+       coalesce(host(a.client_addr), 'local socket') AS client
+  FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid)
+ WHERE l.locktype = 'advisory' AND l.granted AND l.classid = {LOCK_CLASS} AND l.objid = {DEPLOYMENT}
+   AND l.objsubid = 2 AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+"""
+
+
+class DeploymentUnderWay(errors.Refused):
+    """Another deployer holds the lock of this database."""
+
+    happened = "another deployment of this database is under way: {holder}"
+    next_step = "wait for it to end; python -m downtime status shows it"
+
+
+async def take(node: Node) -> None:
+    """Take the lock for as long as the session lasts. Raises DeploymentUnderWay at once if it is held."""
+    if not (await node.execute(f"SELECT pg_try_advisory_lock({LOCK_CLASS}, {DEPLOYMENT})")).scalar:
+        found = await holder(node)
+        raise DeploymentUnderWay(holder=describe(found) if found else "it has ended just now")
+
+
+async def holder(node: Node) -> Row | None:
+    """The session that holds the lock (`pid`, `user`, `application`, `client`, `connected_at`), or None."""
+    rows = (await node.execute(SELECT_HOLDER)).rows
+    return rows[0] if rows else None
+
+
+def describe(found: Row) -> str:
+    return "{application} of {user} from {client}, pid {pid}, connected since {connected_at:%F %T %Z}".format(**found)

@@ -1,0 +1,182 @@
+"""Prevent new connections while a patch is applied, and allow them again whatever happens to us.
+
+Two gates with one contract:
+
+* `prevent()` returns when no new client can get in. It is called inside the patching session's transaction.
+* `allow_in_transaction()` is called in that same transaction after the patch: its COMMIT opens the gate and puts
+  the patch in, in one instant.
+* `allow()` is called when the patching transaction has ended, however it ended; afterwards the gate is open.
+  Nobody calls it while the patching session may still commit (fence before opening).
+
+`Hold` locks the catalog that every starting session reads. The lock belongs to the patch's transaction, so there is
+nothing to undo: commit, rollback, kill -9 of the deployer and a crash of the server all open it, and clients wait
+instead of failing. It holds the whole cluster and needs a function that a superuser made once (`install`).
+
+`Refuse` sets ALLOW_CONNECTIONS false, which every server permits the database's owner. That outlives us, so it is
+closed together with a marker that says who did it, and only after a guard was armed: a backend of the server that
+waits for our lease to vanish (or the hard limit to pass), ends the patching session, waits until it is gone, and
+allows connections: `downtime.guard`. What the guard cannot survive, a crash of the server, `downtime.recovery` undoes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from twisted.internet.task import deferLater
+
+from downtime import errors, marker
+from downtime.guard import Guard
+from downtime.node import Node, connect, milliseconds
+from downtime.target import Target
+
+LOCK_WAIT_SECONDS = 0.2   # longer: clients queue behind our waiting lock; shorter: ordinary readers of pg_roles win
+LOCK_ATTEMPTS = 5
+LOCK_PAUSE_SECONDS = 0.3  # lets the clients that queued behind an attempt pass before the next
+GUARD_LIMIT_MARGIN_SECONDS = 5.0  # the guard's limit lies this much behind the deployer's own: the deployer acts first
+
+# Which transactions stand in the way of the gate's lock, taken or waited for. Takes no lock.
+SELECT_BLOCKERS = """
+SELECT DISTINCT a.pid, a.usename AS "user", a.datname AS database, left(a.query, 80) AS query
+  FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid)
+ WHERE l.relation = 'pg_catalog.pg_db_role_setting'::regclass AND l.granted AND l.pid <> pg_backend_pid()
+"""
+
+
+class GateBlocked(errors.Refused):
+    """The lock was not to be had: a transaction has read the roles catalog and is still open."""
+
+    happened = "connections could not be prevented: {listing}"
+    next_step = "run the deployment again when that transaction has ended"
+    left = errors.Left.REOPENED
+
+
+class GateLeaks(errors.DowntimeError):
+    """The self-test got in while the gate was closed. Nothing may be deployed with such a gate."""
+
+    happened = "a new connection got in while gate {gate} was closed: this server version needs another gate"
+    next_step = "set environments.NAME.gate to the other gate, and report the server's version"
+    left = errors.Left.REOPENED
+
+
+PROOF_SECONDS = 0.3  # how long the self-test tries; a server that lets it in does so within some 10 ms
+
+
+async def prove(target: Target, gate: str, reactor: Any) -> None:
+    """Try to get in while the gate is closed, so that no server version leaves the door open unnoticed.
+
+    Raises GateLeaks. A client that waits (`hold`) or is refused (`refuse`) is what is wanted.
+    """
+    try:
+        intruder = await connect(target, application_name="fastdowntime self-test", reactor=reactor,
+                                 connect_seconds=PROOF_SECONDS)
+    except (errors.DeadlineExceeded, errors.ConnectionsRefused):
+        return
+    intruder.close()
+    raise GateLeaks(gate=gate)
+
+
+class Gate(Protocol):
+    """What `downtime.outage` needs of a gate. All errors are of `downtime.errors`."""
+
+    async def arm(self, patcher: Node) -> None:
+        """Open and prepare whatever is needed, before the outage begins."""
+
+    async def prevent(self) -> None: ...
+
+    async def allow_in_transaction(self) -> None: ...
+
+    async def allow(self) -> None: ...
+
+    async def disarm(self) -> None:
+        """After the outage: end what `arm` opened."""
+
+
+class Hold:
+    """Clients wait; the lock lives and dies with the patch's transaction."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+
+    async def arm(self, patcher: Node) -> None:
+        self._patcher = patcher
+
+    async def prevent(self) -> None:
+        """Take the lock in short attempts, so that clients never queue behind us for long. Raises GateBlocked."""
+        await self._patcher.execute(f"SET LOCAL lock_timeout = '{milliseconds(LOCK_WAIT_SECONDS)}'")
+        await self._patcher.execute("SAVEPOINT gate")
+        for attempt in range(1, LOCK_ATTEMPTS + 1):
+            try:
+                await self._patcher.execute("SELECT fastdowntime.prevent_connections()")
+                break
+            except errors.LockNotAvailable as error:
+                await self._patcher.execute("ROLLBACK TO SAVEPOINT gate")
+                if attempt == LOCK_ATTEMPTS:
+                    raise await self._blocked() from error
+            await deferLater(self._reactor, LOCK_PAUSE_SECONDS, lambda: None)
+        # RELEASE keeps the lock; a statement of the patch that rolled back to "gate" would have given it up
+        await self._patcher.execute("RELEASE SAVEPOINT gate; SET LOCAL lock_timeout TO DEFAULT")
+
+    async def allow_in_transaction(self) -> None:
+        return  # the COMMIT opens it
+
+    async def allow(self) -> None:
+        return  # the end of the transaction has opened it
+
+    async def disarm(self) -> None:
+        return
+
+    async def _blocked(self) -> GateBlocked:
+        blockers = await self._patcher.execute(SELECT_BLOCKERS)
+        names = "; ".join("pid {pid} {user} in {database}, last query {query!r}".format(**row)
+                          for row in blockers.rows) or "nobody any more"
+        return GateBlocked(listing=f"the roles catalog is locked by {names}")
+
+
+class Refuse:
+    """Clients are refused (SQLSTATE 55000); a guard in the server reopens if we die."""
+
+    def __init__(self, target: Target, reactor: Any, *, limit_seconds: float) -> None:
+        self._target = target
+        self._reactor = reactor
+        self._guard = Guard(target, reactor, limit_seconds=limit_seconds + GUARD_LIMIT_MARGIN_SECONDS)
+        self._maintenance: Node | None = None
+        self._closed = False
+
+    async def arm(self, patcher: Node) -> None:
+        self._patcher = patcher
+        self._maintenance = await self._connect()
+        await self._guard.arm(patcher=patcher, lease=self._maintenance)
+
+    async def prevent(self) -> None:
+        maintenance = await self._at_hand()
+        async with maintenance.transaction():
+            self._closed = True  # from here on the COMMIT may have been carried out, whatever we hear of it
+            await maintenance.execute(marker.closing(self._target.database, by=f"by backend {self._patcher.pid}"))
+
+    async def allow_in_transaction(self) -> None:
+        await self._patcher.execute(marker.opening(self._target.database))
+
+    async def allow(self) -> None:
+        if not self._closed:
+            return
+        maintenance = await self._at_hand()
+        if (await marker.read(maintenance, self._target.database)).closed_by_us:
+            async with maintenance.transaction():
+                await maintenance.execute(marker.opening(self._target.database))
+        self._closed = False
+
+    async def disarm(self) -> None:
+        if self._maintenance is None:
+            return  # nothing was armed
+        await self._guard.disarm(killer=await self._at_hand())
+        self._maintenance.close()
+
+    async def _at_hand(self) -> Node:
+        """The maintenance session, or a new one: if it was lost the lease went with it and the guard has acted."""
+        if self._maintenance is None or self._maintenance.closed:
+            self._maintenance = await self._connect()
+        return self._maintenance
+
+    async def _connect(self) -> Node:
+        return await connect(self._target.with_database("postgres"), application_name="fastdowntime gate",
+                             reactor=self._reactor)

@@ -1,0 +1,48 @@
+-- What fast downtimes need in database {database}, for the role {role}, gate "{gate}".
+-- Run once by a DBA (psql -v ON_ERROR_STOP=1 -f this file); running it again changes nothing.
+
+-- The patching role: owns the database, sees every session, may end sessions of non-superusers, is no superuser.
+DO $fastdowntime$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {role_literal}) THEN
+        CREATE ROLE {role} LOGIN;  -- give it a password: \password {role}
+    END IF;
+END
+$fastdowntime$;
+GRANT pg_monitor, pg_signal_backend TO {role};
+ALTER DATABASE {database} OWNER TO {role};
+
+BEGIN;
+
+-- The schema and what is in it belong to the one who runs this, so that no patch can drop or rewrite the ledger.
+CREATE SCHEMA IF NOT EXISTS fastdowntime;
+REVOKE ALL ON SCHEMA fastdowntime FROM PUBLIC;
+GRANT USAGE ON SCHEMA fastdowntime TO {role};
+
+-- One row per patch this database has.
+CREATE TABLE IF NOT EXISTS fastdowntime.ledger (
+    id            text PRIMARY KEY,
+    sha256        text NOT NULL CHECK (sha256 ~ '^[0-9a-f]{{64}}$'),
+    lane          text NOT NULL CHECK (lane IN ('live', 'cold', 'baseline')),  -- baseline: recorded, never run
+    commit        text NOT NULL,
+    started_at    timestamptz NOT NULL,
+    finished_at   timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    seconds       double precision NOT NULL,  -- the patch's own statements, without gate and kick
+    build_url     text NOT NULL DEFAULT '',
+    requested_by  text NOT NULL DEFAULT '',
+    approved_by   text NOT NULL DEFAULT '',
+    database_role text NOT NULL DEFAULT session_user
+);
+GRANT SELECT, INSERT ON fastdowntime.ledger TO {role};
+
+-- One row per finished statement of a live patch: a second run goes on behind the last one.
+CREATE TABLE IF NOT EXISTS fastdowntime.live_journal (
+    id          text NOT NULL,
+    sha256      text NOT NULL,
+    statement   integer NOT NULL CHECK (statement > 0),  -- position in the patch, from 1
+    finished_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    PRIMARY KEY (id, sha256, statement)
+);
+GRANT SELECT, INSERT ON fastdowntime.live_journal TO {role};
+{gate_section}
+COMMIT;

@@ -1,0 +1,83 @@
+"""What a database has: one row per applied patch, written in the patch's own transaction, read by everybody else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from downtime import errors, sqlstates
+from downtime.node import Node
+
+# Which patches are in. Takes ACCESS SHARE on the ledger.
+SELECT_ENTRIES = """
+SELECT id, sha256, lane, commit, started_at, finished_at, seconds, build_url, requested_by, approved_by
+  FROM fastdowntime.ledger
+ ORDER BY finished_at, id
+"""
+
+# Takes ROW EXCLUSIVE on the ledger; a second row for the same patch fails with 23505 and takes the patch with it.
+INSERT_ENTRY = """
+INSERT INTO fastdowntime.ledger (id, sha256, lane, commit, started_at, seconds, build_url, requested_by, approved_by)
+VALUES (%(id)s, %(sha256)s, %(lane)s, %(commit)s, %(started_at)s, %(seconds)s, %(build_url)s, %(requested_by)s,
+        %(approved_by)s)
+"""
+
+
+class NotInstalled(errors.Refused):
+    """The database has no ledger, or the role may not write it."""
+
+    happened = "{node} has no usable ledger: {reason}"
+    next_step = "python -m downtime install --environment NAME prints the SQL a DBA runs once"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """On whose word a patch was applied; what the ledger remembers about it beside the patch itself."""
+
+    requested_by: str = ""
+    approved_by: str = ""
+    build_url: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One applied patch as the ledger remembers it; instants are aware."""
+
+    id: str
+    sha256: str
+    lane: str            # live, cold, or baseline: recorded without having been run
+    commit: str
+    started_at: datetime
+    finished_at: datetime
+    seconds: float       # the patch's own statements, without gate and kick
+    build_url: str
+    requested_by: str
+    approved_by: str
+
+
+async def read(node: Node) -> tuple[Entry, ...]:
+    """Everything the database has, oldest first. Raises NotInstalled where there is no ledger."""
+    try:
+        result = await node.execute(SELECT_ENTRIES)
+    except errors.StatementFailed as error:
+        missing = {sqlstates.UNDEFINED_TABLE, sqlstates.INVALID_SCHEMA_NAME, sqlstates.INSUFFICIENT_PRIVILEGE}
+        if error.sqlstate in missing:
+            raise NotInstalled(node=node.label, reason=error.facts["reason"]) from error
+        raise
+    return tuple(Entry(**row) for row in result.rows)
+
+
+async def has(node: Node, patch_id: str, sha256: str) -> bool:
+    """Whether exactly these bytes are in: how the outcome of a COMMIT that got no answer is learnt."""
+    result = await node.execute(
+        "SELECT EXISTS (SELECT FROM fastdowntime.ledger WHERE id = %s AND sha256 = %s) AS present", (patch_id, sha256))
+    return bool(result.scalar)
+
+
+async def write(node: Node, *, patch_id: str, sha256: str, lane: str, commit: str, started_at: datetime,
+                seconds: float, origin: Origin) -> None:
+    """Add a row in the transaction that `node` is in (or, for a baseline, in one of its own)."""
+    await node.execute(INSERT_ENTRY, {
+        "id": patch_id, "sha256": sha256, "lane": lane, "commit": commit, "started_at": started_at,
+        "seconds": seconds, "build_url": origin.build_url, "requested_by": origin.requested_by,
+        "approved_by": origin.approved_by})

@@ -1,0 +1,107 @@
+"""Look before the outage, so that most refusals cost none: rights, order, and whoever stands in the way.
+
+One read gives a frozen `Observation`; `judge` turns it into complete sentences, all of them at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from downtime import errors, sessions
+from downtime.node import Node
+
+OLDEST_SERVER = 140000  # client_connection_check_interval: without it a dead deployer keeps the database shut
+
+# Rights and state of the server, in one row. Takes ACCESS SHARE on catalogs only.
+SELECT_OBSERVATION = """
+SELECT current_user AS role,
+       pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE') AS sees_sessions,
+       pg_catalog.pg_has_role('pg_signal_backend', 'USAGE') AS may_kick,
+       pg_catalog.pg_has_role(d.datdba, 'USAGE') AS owns_database,
+       pg_catalog.pg_is_in_recovery() AS in_recovery,
+       coalesce(pg_catalog.has_function_privilege(
+           pg_catalog.to_regprocedure('fastdowntime.prevent_connections()')::oid, 'EXECUTE'), false) AS may_hold,
+       coalesce(pg_catalog.has_table_privilege(
+           pg_catalog.to_regclass('fastdowntime.ledger')::oid, 'SELECT, INSERT'), false) AS may_record,
+       coalesce((SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user), false) AS is_superuser,
+       ARRAY(SELECT rolname::text FROM pg_catalog.pg_roles WHERE rolsuper) AS superusers,
+       ARRAY(SELECT gid || ' of ' || owner || ' since ' || prepared::text
+               FROM pg_catalog.pg_prepared_xacts WHERE database = current_database()) AS prepared_transactions
+  FROM pg_catalog.pg_database d
+ WHERE d.datname = current_database()
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What the server is like and what the patching role may do there."""
+
+    role: str
+    server_version: int
+    sees_sessions: bool       # pg_monitor: without it every other session looks idle and the check passes silently
+    may_kick: bool
+    owns_database: bool
+    in_recovery: bool
+    may_hold: bool
+    may_record: bool
+    is_superuser: bool
+    superusers: Sequence[str]
+    prepared_transactions: Sequence[str]
+
+    @property
+    def unkickable_users(self) -> frozenset[str]:
+        """Whose sessions pg_signal_backend may not end."""
+        return frozenset() if self.is_superuser else frozenset(self.superusers)
+
+
+class PreflightRefused(errors.Refused):
+    """One or more reasons why the outage must not begin; nothing was closed and nobody was kicked."""
+
+    happened = "not now:\n{listing}"
+
+    def __init__(self, reasons: Sequence[str]) -> None:
+        self.reasons = tuple(reasons)
+        super().__init__(listing="\n".join(f"  {reason}" for reason in self.reasons))
+
+
+async def observe(node: Node) -> Observation:
+    """Ask the server, in one statement."""
+    (row,) = (await node.execute(SELECT_OBSERVATION)).rows
+    return Observation(server_version=node.server_version, **row)
+
+
+def judge_server(seen: Observation, *, gate: str) -> list[str]:
+    """Reasons in the server and in the role's rights. `gate` is hold, refuse, or empty for a live application."""
+    install = "run the SQL that `python -m downtime install` prints"
+    rights = [
+        (seen.server_version >= OLDEST_SERVER, f"server version {seen.server_version} is older than 14"),
+        (not seen.in_recovery, "this server is a standby: patches go to the primary"),
+        (seen.sees_sessions, f"role {seen.role} does not see other sessions (pg_monitor): {install}"),
+        (seen.may_record, f"role {seen.role} has no ledger it may write: {install}"),
+    ]
+    if gate:
+        rights += [
+            (seen.may_kick, f"role {seen.role} may not end sessions (pg_signal_backend): {install}"),
+            (gate != "hold" or seen.may_hold, f"role {seen.role} has no gate function: {install} as a superuser,"
+                                              " or set the environment's gate to refuse"),
+            (gate != "refuse" or seen.owns_database, f"role {seen.role} does not own the database: {install}"),
+        ]
+    return [reason for holds, reason in rights if not holds]
+
+
+def judge_traffic(seen: Observation, verdict: sessions.Verdict, *, long_transaction_seconds: float,
+                  kick_all: bool) -> list[str]:
+    """Reasons in who is connected at the moment."""
+    reasons = [f"prepared transaction {name} survives a kick and keeps its locks: COMMIT PREPARED or"
+               " ROLLBACK PREPARED it" for name in seen.prepared_transactions]
+    if verdict.fragile:
+        reasons.append(f"a fragile user is in the middle of a transaction: {sessions.listing(verdict.fragile)}")
+    if kick_all and verdict.unkickable:
+        reasons.append("sessions of superusers cannot be kicked by this role: "
+                       f"{sessions.listing(verdict.unkickable)}: end them, or list their users under users.spared")
+    long_ones = [s for s in verdict.in_transaction if (s.transaction_seconds or 0) > long_transaction_seconds]
+    if long_ones:
+        reasons.append(f"a transaction has been open for more than {long_transaction_seconds:g} s and its work would"
+                       f" be lost: {sessions.listing(long_ones)}: wait for it, or end it")
+    return reasons
