@@ -1,8 +1,9 @@
 """The machinery of a fast downtime, usable with or without Buildbot (which it never imports).
 
 Pure, decisions over values, no clock and no I/O:
-    errors, sqlstates, settings, patches, statements, landing, plan, budget, approval, windows
+    errors, sqlstates, target, globs, lanes, patches, statement_kinds, statements, landing, plan, evidence, approval,
+    phases, install
 Talk to something:
-    node (PostgreSQL, and the only module that imports txpostgres), repository (git), pooler and prober (sockets);
-    everything else talks through a Node it is handed.
+    settings (its file and password files), node (PostgreSQL, and the only module that imports txpostgres), repository
+    (git), prober and probing (a process of its own); everything else talks through a Node it is handed.
 """

@@ -61,6 +61,8 @@ async def apply_cold(node: Node, deployment: Deployment, *, before_each: Callabl
     for statement in deployment.statements:
         before_each()
         progress(await run_statement(node, deployment, statement))
+    if deployment.statements:
+        await _check_deferred_constraints(node, deployment)
     seconds = monotonic() - began
     before_each()
     await node.execute("RESET SESSION AUTHORIZATION")
@@ -69,6 +71,16 @@ async def apply_cold(node: Node, deployment: Deployment, *, before_each: Callabl
     await ledger.write(node, patch_id=patch.id, sha256=patch.sha256, lane=patch.lane, commit=patch.commit,
                        started_at=started_at, seconds=seconds, origin=deployment.origin)
     return seconds
+
+
+async def _check_deferred_constraints(node: Node, deployment: Deployment) -> None:
+    """What COMMIT would find is found here, where it still is the patch that failed. Raises PatchFailed."""
+    try:
+        await node.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    except errors.StatementCancelled:
+        raise
+    except errors.StatementFailed as error:
+        raise PatchFailed.at(deployment.patch, deployment.statements[-1], error) from error
 
 
 class PatchFailed(errors.DowntimeError):

@@ -27,7 +27,7 @@ LOG = Logger()
 
 # The lease is keyed by the closed database's oid and lives in the maintenance database, where the guard can wait.
 LEASE = f"""
-SELECT pg_advisory_lock({LOCK_CLASS}, oid::int4) FROM pg_catalog.pg_database WHERE datname = %s
+SELECT pg_try_advisory_lock({LOCK_CLASS}, oid::int4) AS taken FROM pg_catalog.pg_database WHERE datname = %s
 """
 
 # Waits for the lease, then fences and opens. The backend's start tells the patching session from a later one with
@@ -55,6 +55,14 @@ $guard$
 """
 
 
+async def take_lease(node: Node, database: str) -> bool:
+    """Hold the lease of a database for as long as the session lasts; False while another deployer holds it.
+
+    `node` must be a session of the maintenance database.
+    """
+    return bool((await node.execute(LEASE, (database,))).scalar)
+
+
 class Guard:
     """Arm it before the gate closes, disarm it after the gate is open."""
 
@@ -68,7 +76,8 @@ class Guard:
 
     async def arm(self, *, patcher: Node, lease: Node) -> None:
         """Returns when the guard waits for the lease that `lease` now holds. Raises NodeError."""
-        await lease.execute(LEASE, (self._database,))
+        if not await take_lease(lease, self._database):
+            raise errors.CannotConnect(node=self._target.label, reason="another deployment holds the lease")
         started = await patcher.execute(
             "SELECT backend_start FROM pg_catalog.pg_stat_get_activity(pg_backend_pid())")
         # neither a statement_timeout nor a check of its client: it has to outlive the deployer

@@ -1,4 +1,4 @@
-"""The SQL a DBA runs once, so that a role without superuser rights can do fast downtimes: role, grants, ledger, gate."""
+"""The SQL a DBA runs once, so that a role without superuser rights can do fast downtimes."""
 
 from __future__ import annotations
 

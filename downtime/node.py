@@ -115,7 +115,7 @@ class Node:
 
     def __init__(self, connection: _Connection, target: Target, reactor: Any) -> None:
         self._connection = connection
-        self._reactor = reactor
+        self.reactor = reactor
         self.target = target
         self.label = target.label
         self.pid: int = connection.get_backend_pid()
@@ -145,7 +145,7 @@ class Node:
             if self.closed:
                 raise errors.ConnectionLost(node=self.label, reason="the session had already ended")
             cursor = self._connection.cursor()
-            await _within(self._reactor, cursor.execute(statement, parameters), deadline_seconds, self._connection,
+            await _within(self.reactor, cursor.execute(statement, parameters), deadline_seconds, self._connection,
                           self.label, "a statement")
             return Result(rows=_rows(cursor), status=cursor.statusmessage or "")
         finally:

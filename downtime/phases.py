@@ -42,12 +42,12 @@ class PhaseReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """How the whole section went. `error` is None exactly when the patch is in and the database is open."""
+    """How the whole section went. `error` is None exactly when all went as asked and the database is open."""
 
     phases: tuple[PhaseReport, ...]
     started_at: datetime
     outage_seconds: float   # from the first attempt to prevent connections until they were allowed again
-    patch_seconds: float    # the patch's own statements; 0 when it was not applied
+    patch_seconds: float    # the patch's own statements; 0 when it did not get through all of them
     applied: bool
     statements: tuple[AppliedStatement, ...]
     kicked: tuple[sessions.Session, ...]

@@ -1,0 +1,210 @@
+"""Apply a live patch: outside any gate, while clients work, one statement at a time.
+
+A statement that can runs in a transaction of its own together with its row in the journal, under a short lock
+timeout and with retries: a waiting lock makes every later client wait behind it. One that cannot (CREATE INDEX
+CONCURRENTLY) runs by itself, may wait long, and is journalled afterwards. A second run goes on behind the last
+journalled statement. An index that a failed run left invalid is named with the command that removes it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from downtime import deployment_lock, errors, ledger, preflight
+from downtime.apply import AppliedStatement, Deployment, run_statement
+from downtime.node import Node, connect, milliseconds
+from downtime.ready import Objections
+from downtime.statements import Statement
+from downtime.target import Target
+
+LOG = Logger()
+
+LOCK_SECONDS = 0.5           # what clients may feel of one attempt; shorter wins less often
+ATTEMPTS = 20
+BACK_OFF_SECONDS = (0.1, 5.0)  # first and longest pause between attempts; half of it is chance
+STATEMENT_SECONDS = 4 * 3600.0  # an index on a large table takes its time; without a limit a hang is for ever
+
+# Invalid indexes that nobody is building. Takes ACCESS SHARE on catalogs.
+SELECT_INVALID_INDEXES = """
+SELECT i.indexrelid::regclass::text AS index, i.indrelid::regclass::text AS table
+  FROM pg_catalog.pg_index i
+ WHERE NOT i.indisvalid
+   AND i.indexrelid NOT IN (SELECT index_relid FROM pg_catalog.pg_stat_progress_create_index)
+   AND EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = i.indexrelid AND c.relkind = 'i')
+"""
+
+SELECT_JOURNAL = "SELECT statement FROM fastdowntime.live_journal WHERE id = %s AND sha256 = %s"
+INSERT_JOURNAL = "INSERT INTO fastdowntime.live_journal (id, sha256, statement) VALUES (%s, %s, %s)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a live application did; `resumed` counts statements that an earlier run had finished."""
+
+    started_at: datetime
+    seconds: float
+    statements: tuple[AppliedStatement, ...]
+    resumed: int
+    retries: int
+
+
+class InvalidIndex(errors.Refused):
+    """An index that no query uses and every write pays for: an earlier CONCURRENTLY failed."""
+
+    happened = "invalid index left behind: {listing}"
+    next_step = "{commands}; then run the deployment again"
+
+
+class LivePatchFailed(errors.DowntimeError):
+    """A statement failed; the ones before it are in and journalled, clients were never shut out."""
+
+    happened = "{reason}; {finished} of {count} statements are in and will not be run again{invalid}"
+    left = errors.Left.UNTOUCHED
+    next_step = "put right what it names, then run the deployment again: it goes on at the failed statement"
+
+
+class LiveApplication:
+    """One live patch on one database: `await run()`, and `abort(reason)` to end it between or in statements."""
+
+    def __init__(self, target: Target, deployment: Deployment, *, progress: Callable[[str], None],
+                 reactor: Any = None) -> None:
+        if reactor is None:
+            from twisted.internet import reactor
+        self._target = target
+        self._deployment = deployment
+        self._progress = progress
+        self._reactor = reactor
+        self._abort_reason: str | None = None
+        self._worker: Node | None = None
+        self._control: Node | None = None
+        self._retries = 0
+        self._applied: list[AppliedStatement] = []
+
+    def abort(self, reason: str) -> None:
+        """End it: the statement under way is cancelled and rolled back; finished ones stay."""
+        self._abort_reason = self._abort_reason or reason
+        if self._worker is not None and self._control is not None and not self._control.closed:
+            Deferred.fromCoroutine(self._control.execute(
+                "SELECT pg_catalog.pg_cancel_backend(%s)", (self._worker.pid,))).addErrback(_note)
+
+    async def run(self, objections: Objections) -> Report:
+        """Apply it. Raises Refused (nothing was run), LivePatchFailed, Aborted or NodeError."""
+        try:
+            self._control = await connect(self._target, application_name="fastdowntime live control",
+                                          reactor=self._reactor)
+            self._worker = await connect(
+                self._target, application_name=f"fastdowntime live {self._deployment.patch.id}",
+                statement_timeout_seconds=STATEMENT_SECONDS, reactor=self._reactor)
+            await deployment_lock.take(self._worker)
+            await self._preflight(self._control, objections)
+            return await self._apply(self._worker)
+        finally:
+            for node in (self._worker, self._control):
+                if node is not None:
+                    node.close()
+
+    async def _preflight(self, node: Node, objections: Objections) -> None:
+        reasons = preflight.judge_server(await preflight.observe(node), gate="")
+        if not reasons:
+            reasons = list(objections(await ledger.read(node)))
+        if reasons:
+            raise preflight.PreflightRefused(reasons)
+        if invalid := await invalid_indexes(node):
+            raise InvalidIndex(listing=", ".join(f"{i} on {table}" for i, table in invalid),
+                               commands="; ".join(f"DROP INDEX CONCURRENTLY {i}" for i, _ in invalid))
+
+    async def _apply(self, node: Node) -> Report:
+        patch, statements = self._deployment.patch, self._deployment.statements
+        started_at, began = datetime.now(UTC), monotonic()
+        finished = {row["statement"] for row in (await node.execute(SELECT_JOURNAL, (patch.id, patch.sha256))).rows}
+        for number, statement in enumerate(statements, start=1):
+            if number in finished:
+                self._progress(f"statement {number} of {len(statements)}: done by an earlier run")
+                continue
+            await self._run(node, number, statement)
+        seconds = monotonic() - began
+        async with node.transaction():
+            await node.execute("RESET SESSION AUTHORIZATION")
+            await node.execute("RESET ROLE")
+            await ledger.write(node, patch_id=patch.id, sha256=patch.sha256, lane=patch.lane, commit=patch.commit,
+                               started_at=started_at, seconds=seconds, origin=self._deployment.origin)
+        return Report(started_at=started_at, seconds=seconds, statements=tuple(self._applied),
+                      resumed=len(finished), retries=self._retries)
+
+    async def _run(self, node: Node, number: int, statement: Statement) -> None:
+        count = len(self._deployment.statements)
+        self._progress(f"statement {number} of {count}, line {statement.line}: {statement.kind}")
+        try:
+            self._go_on()
+            run = self._in_transaction if statement.transactional else self._by_itself
+            applied = await run(node, number, statement)
+        except errors.Aborted:
+            raise
+        except errors.StatementCancelled as error:
+            if self._abort_reason is not None:
+                raise errors.Aborted(phase=f"statement {number} of {count}", reason=self._abort_reason,
+                                     left=errors.Left.UNTOUCHED) from error
+            raise await self._failed(error, number) from error
+        except errors.DowntimeError as error:
+            raise await self._failed(error, number) from error
+        self._applied.append(applied)
+        self._progress(f"    {applied.status} in {applied.seconds:.3f} s")
+
+    async def _in_transaction(self, node: Node, number: int, statement: Statement) -> AppliedStatement:
+        pause, longest = BACK_OFF_SECONDS
+        for attempt in range(1, ATTEMPTS + 1):
+            self._go_on()
+            try:
+                async with node.transaction():
+                    await node.execute(f"SET LOCAL lock_timeout = '{milliseconds(LOCK_SECONDS)}'")
+                    applied = await run_statement(node, self._deployment, statement)
+                    await self._journal(node, number)
+                return applied
+            except errors.LockNotAvailable:
+                if attempt == ATTEMPTS:
+                    raise
+            self._retries += 1
+            self._progress(f"    the lock was not to be had within {LOCK_SECONDS:g} s; attempt {attempt + 1}"
+                           f" of {ATTEMPTS} follows")
+            await deferLater(self._reactor, pause * random.uniform(0.5, 1.0), lambda: None)
+            pause = min(pause * 2, longest)
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _by_itself(self, node: Node, number: int, statement: Statement) -> AppliedStatement:
+        applied = await run_statement(node, self._deployment, statement)
+        await self._journal(node, number)
+        return applied
+
+    async def _journal(self, node: Node, number: int) -> None:
+        patch = self._deployment.patch
+        await node.execute(INSERT_JOURNAL, (patch.id, patch.sha256, number))
+
+    async def _failed(self, error: errors.DowntimeError, number: int) -> LivePatchFailed:
+        invalid = ""
+        if self._control is not None and not self._control.closed:
+            found = await invalid_indexes(self._control)
+            invalid = "".join(f"; index {i} on {table} is invalid: DROP INDEX CONCURRENTLY {i}" for i, table in found)
+        return LivePatchFailed(reason=str(error), finished=number - 1, count=len(self._deployment.statements),
+                               invalid=invalid)
+
+    def _go_on(self) -> None:
+        if self._abort_reason is not None:
+            raise errors.Aborted(phase="applying live", reason=self._abort_reason, left=errors.Left.UNTOUCHED)
+
+
+async def invalid_indexes(node: Node) -> list[tuple[str, str]]:
+    """Invalid indexes that nobody is building, each with its table; names ready for SQL."""
+    return [(row["index"], row["table"]) for row in (await node.execute(SELECT_INVALID_INDEXES)).rows]
+
+
+def _note(failure: Any) -> None:
+    LOG.warn("cancelling a live statement: {error}", error=failure.value)

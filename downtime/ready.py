@@ -1,0 +1,137 @@
+"""Everything an outage needs, open and checked before it begins, so that most refusals cost no outage.
+
+Three kinds of session: the *patcher* will run the transaction and holds the deployment lock; the *control* session
+lists, kicks and cancels; the gate may have its own. `make_ready` gives them all or raises and leaves none open.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from time import monotonic
+from typing import Any
+
+from twisted.internet.task import deferLater
+
+from downtime import deployment_lock, errors, gate, ledger, preflight, sessions
+from downtime.node import Node, connect, milliseconds
+from downtime.target import Target
+
+PATCH_LOCK_SECONDS = 5.0  # a cold patch waits for nobody but what could not be kicked
+IDLE_SECONDS = 3.0        # the server ends a patcher that says nothing for so long inside its transaction
+FENCE_SECONDS = 10.0      # for the patching session to end; a backend that outlives this will not die by itself
+
+# Ends a backend, known by pid and start; says whether it is still there. Works from any database of the cluster.
+FENCE = """
+SELECT count(pg_catalog.pg_terminate_backend(pid)) AS there
+  FROM pg_catalog.pg_stat_get_activity(%s) WHERE backend_start = %s
+"""
+
+Objections = Callable[[Sequence[ledger.Entry]], Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What the settings say about outages of one database; durations in seconds."""
+
+    gate: str = "hold"                  # hold | refuse
+    kick: str = "all"                   # all | transactions
+    fragile: frozenset[str] = frozenset()
+    spared: frozenset[str] = frozenset()
+    drain_seconds: float = 0.0
+    limit_seconds: float = 60.0
+    long_transaction_seconds: float = 60.0
+    prove_gate: bool = False            # try to get in while the gate is closed; costs the outage 0.3 s
+    keep: bool = True                   # False: a rehearsal that rolls everything back at its end
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """An outage that may begin: its sessions, its gate, and what was found."""
+
+    target: Target
+    patcher: Node
+    patcher_started_at: datetime  # with the pid it names this backend and no later one
+    control: Node
+    gate: gate.Gate
+    session_rules: sessions.Rules
+    found: tuple[str, ...]        # for a log
+
+    async def fence(self) -> None:
+        """End the patching session and wait until it is gone: nobody may open while it can commit. Raises NodeError."""
+        node = self.control
+        if node.closed:  # the maintenance database can be reached whatever the gate
+            node = await connect(self.target.with_database("postgres"), reactor=self.patcher.reactor,
+                                 application_name="fastdowntime fence", connect_seconds=FENCE_SECONDS)
+        deadline = monotonic() + FENCE_SECONDS
+        try:
+            while (await node.execute(FENCE, (self.patcher.pid, self.patcher_started_at))).scalar:
+                if monotonic() > deadline:
+                    raise errors.DeadlineExceeded(node=node.label, what="ending the patching session",
+                                                  seconds=FENCE_SECONDS)
+                await deferLater(node.reactor, 0.005, lambda: None)
+        finally:
+            if node is not self.control:
+                node.close()
+
+    async def close(self) -> None:
+        """Give back sessions and lock. Raises NodeError where the gate could not be disarmed."""
+        try:
+            await self.gate.disarm()
+        finally:
+            self.patcher.close()
+            self.control.close()
+
+
+async def make_ready(target: Target, patch_id: str, rules: Rules, objections: Objections, reactor: Any) -> Ready:
+    """Open every session, take the deployment lock, and look for reasons not to begin.
+
+    `objections` says from the ledger what speaks against the patch (order, drift). Raises Refused, with nothing
+    closed and nobody kicked, or NodeError.
+    """
+    name = f"fastdowntime {socket.gethostname()} {os.getpid()} {patch_id}"
+    patcher = await connect(
+        target, application_name=name, statement_timeout_seconds=rules.limit_seconds, reactor=reactor, settings={
+            "lock_timeout": milliseconds(PATCH_LOCK_SECONDS),
+            "idle_in_transaction_session_timeout": milliseconds(IDLE_SECONDS)})
+    control: Node | None = None
+    the_gate: gate.Gate = (gate.Hold(reactor) if rules.gate == "hold"
+                           else gate.Refuse(target, reactor, limit_seconds=rules.limit_seconds))
+    try:
+        control = await connect(target, application_name=f"{name} control", reactor=reactor)
+        await deployment_lock.take(patcher)
+        seen = await preflight.observe(control)
+        session_rules = sessions.Rules(fragile=rules.fragile, spared=rules.spared, superusers=seen.unkickable_users,
+                                       ours=frozenset({patcher.pid, control.pid}))
+        found = await _look(control, seen, session_rules, rules, objections)
+        await the_gate.arm(patcher)
+        started_at = (await patcher.execute(
+            "SELECT backend_start FROM pg_catalog.pg_stat_get_activity(pg_backend_pid())")).scalar
+    except BaseException:
+        await the_gate.disarm()
+        for node in (patcher, control):
+            if node is not None:
+                node.close()
+        raise
+    return Ready(target=target, patcher=patcher, patcher_started_at=started_at, control=control, gate=the_gate,
+                 session_rules=session_rules, found=found)
+
+
+async def _look(control: Node, seen: preflight.Observation, session_rules: sessions.Rules, rules: Rules,
+                objections: Objections) -> tuple[str, ...]:
+    """Reasons not to begin, raised all at once; else what was found."""
+    if reasons := preflight.judge_server(seen, gate=rules.gate):
+        raise preflight.PreflightRefused(reasons)  # without its rights nothing below can be seen rightly
+    reasons = list(objections(await ledger.read(control)))
+    connected = await sessions.list_all(control, session_rules)
+    reasons += preflight.judge_traffic(
+        seen, sessions.judge(connected, session_rules), kick_all=rules.kick == "all",
+        long_transaction_seconds=rules.long_transaction_seconds)
+    if reasons:
+        raise preflight.PreflightRefused(reasons)
+    return (f"role {seen.role} on {control.label}, server version {seen.server_version}",
+            f"{len(connected)} client sessions, {sum(s.in_transaction for s in connected)} of them in a transaction",
+            "no fragile user is in a transaction, no transaction is prepared, the deployment lock is ours")

@@ -1,0 +1,82 @@
+"""Undo what a dead run left closed, and nothing else; safe at any time, at every start of the master among them.
+
+Gate "hold" leaves nothing: its lock ends with the transaction. Gate "refuse" leaves a closed database only where its
+guard died too (a crash of the server). Then the mark on the database says that we closed it; the lease that a living
+deployer holds is free; and whoever still held the deployment lock is ended before the door is opened.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+
+from twisted.internet.task import deferLater
+
+from downtime import deployment_lock, errors, guard, marker
+from downtime.node import Node, connect
+from downtime.target import Target
+
+FENCE_SECONDS = 10.0
+
+# Ends whoever holds the deployment lock of a database, seen from another one; says how many there are.
+END_DEPLOYERS = f"""
+SELECT count(pg_catalog.pg_terminate_backend(l.pid)) AS there
+  FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_database d ON d.oid = l.database
+ WHERE d.datname = %s AND l.locktype = 'advisory' AND l.granted
+   AND l.classid = {deployment_lock.LOCK_CLASS} AND l.objid = {deployment_lock.DEPLOYMENT} AND l.objsubid = 2
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovered:
+    """What was found; `changed` is True where a door was opened."""
+
+    lines: tuple[str, ...]
+    changed: bool
+
+
+class StillDeploying(errors.Refused):
+    """The deployer that closed the database is alive; it will open it itself."""
+
+    happened = "{database} is closed by a deployment that is under way"
+    next_step = "wait for it (it ends by itself at the outage limit), or stop its build"
+
+
+async def reopen(target: Target, *, reactor: Any = None) -> Recovered:
+    """Open the database if a dead deployment closed it.
+
+    Raises StillDeploying, or NodeError where the server cannot be asked: DeadlineExceeded where a gate "hold" is
+    closed at the moment, which opens by itself.
+    """
+    node = await connect(target.with_database("postgres"), application_name="fastdowntime reopen", reactor=reactor)
+    try:
+        return await _reopen(node, target.database)
+    finally:
+        node.close()
+
+
+async def _reopen(node: Node, database: str) -> Recovered:
+    door = await marker.read(node, database)
+    if door.open and not door.closed_by_us:
+        return Recovered(lines=(f"{database} accepts connections; nothing to undo",), changed=False)
+    if not door.closed_by_us:
+        return Recovered(lines=(
+            f"{database} does not accept connections, and no deployment of ours closed it: left as it is",
+            f"to open it: ALTER DATABASE {database} ALLOW_CONNECTIONS true"), changed=False)
+    if not await guard.take_lease(node, database):
+        raise StillDeploying(database=database)
+    await _end_deployers(node, database)
+    async with node.transaction():
+        await node.execute(marker.opening(database, role=door.role))
+    return Recovered(lines=(f"{database} was {door.text}; its deployer is gone",
+                            f"{database} accepts connections again"), changed=True)
+
+
+async def _end_deployers(node: Node, database: str) -> None:
+    """Nobody opens a door behind which a patch may still be committed."""
+    deadline = monotonic() + FENCE_SECONDS
+    while (await node.execute(END_DEPLOYERS, (database,))).scalar:
+        if monotonic() > deadline:
+            raise errors.DeadlineExceeded(node=node.label, what="ending the patching session", seconds=FENCE_SECONDS)
+        await deferLater(node.reactor, 0.01, lambda: None)

@@ -1,0 +1,151 @@
+"""The databases of the settings file: where each is, and how a downtime treats the sessions on it.
+
+Pure but for the password files, which are read once, while the settings are judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from enum import StrEnum
+from typing import Self
+
+from pydantic import PrivateAttr, SecretStr, ValidationInfo, field_validator, model_validator
+
+from downtime.settings.values import (
+    Commands,
+    Connection,
+    Connections,
+    CronLines,
+    Minutes,
+    PositiveMinutes,
+    PositiveSeconds,
+    Seconds,
+    Secret,
+    Section,
+    TimeZone,
+    secret_warnings,
+    surroundings,
+)
+from downtime.target import Target
+
+
+class Gate(StrEnum):
+    """How new connections are prevented."""
+
+    HOLD = "hold"      # they wait and then succeed; needs the function a superuser installs once
+    REFUSE = "refuse"  # they fail; for servers where no superuser is to be had
+
+
+class Kick(StrEnum):
+    """Which sessions are gone before the patch's first statement."""
+
+    ALL = "all"                    # every one but the spared
+    TRANSACTIONS = "transactions"  # those inside a transaction; idle ones are drained after the commit
+
+
+class Windows(Section):
+    """When a downtime may begin: for `minutes` from each instant the cron lines name."""
+
+    cron: CronLines
+    minutes: PositiveMinutes
+    timezone: TimeZone = "UTC"
+
+
+class Quiesce(Section):
+    """What stops the background tasks before a downtime and starts them again after it: shell commands."""
+
+    lead_minutes: Minutes = 60
+    stop: Commands = ()
+    resume: Commands = ()
+
+
+class Environment(Section):
+    """One database, and how it is treated. `target` is what to connect to."""
+
+    database: Connection
+    password_file: Secret | None = None
+    gate: Gate = Gate.HOLD
+    kick: Kick = Kick.ALL
+    drain_seconds: Seconds = 0.0
+    long_transaction_seconds: PositiveSeconds = 60.0
+    replicas: Connections = ()
+    poolers: Connections = ()
+    windows: Windows | None = None
+    quiesce: Quiesce = Quiesce()
+    _name: str = PrivateAttr("")
+    _password_of_environ: SecretStr | None = PrivateAttr(None)
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def target(self) -> Target:
+        """The database with its password: from the file, else from the environment, else from the DSN."""
+        if self.password_file is not None:
+            return replace(self.database, password=self.password_file.secret)
+        if self._password_of_environ is not None:
+            return replace(self.database, password=self._password_of_environ.get_secret_value())
+        return self.database
+
+    def _settle(self, name: str, password: str | None) -> None:
+        self._name = name
+        self._password_of_environ = SecretStr(password) if password else None
+
+    def warnings(self, path: str) -> Iterator[str]:
+        """What works but should not stay so: complete sentences, `path` being this section's YAML path."""
+        yield from _connection_warnings(f"{path}.database", self.database, password_variable(self.name))
+        yield from secret_warnings(f"{path}.password_file", self.password_file)
+        for key, targets in (("replicas", self.replicas), ("poolers", self.poolers)):
+            for number, target in enumerate(targets):
+                if target.password is not None:
+                    yield f"{path}.{key}[{number}]: password in clear; take it out."
+            if targets:
+                yield f"{path}.{key}: accepted, but this version does not act on it yet."
+
+
+class Environments(Section):
+    """Where patches are rehearsed, and where they are deployed."""
+
+    staging: Environment
+    production: Environment
+
+    @field_validator("production")
+    @classmethod
+    def _is_not_staging(cls, production: Environment, info: ValidationInfo) -> Environment:
+        staging = info.data.get("staging")
+        if staging is not None and _place(staging) == _place(production):
+            raise ValueError("is the same database as environments.staging; a rehearsal would be a deployment")
+        return production
+
+    @model_validator(mode="after")
+    def _take_names_and_passwords(self, info: ValidationInfo) -> Self:
+        environ = surroundings(info).environ
+        for name in type(self).model_fields:
+            getattr(self, name)._settle(name, environ.get(password_variable(name)))
+        return self
+
+    def warnings(self) -> Iterator[str]:
+        for name in type(self).model_fields:
+            yield from getattr(self, name).warnings(f"environments.{name}")
+        if self.staging.gate is Gate.HOLD and self.staging.database.server == self.production.database.server:
+            yield ("environments.staging.gate: hold closes the whole server, and production is on the same one: "
+                   "every rehearsal is an outage there; use refuse, or a server of its own.")
+
+
+def _place(environment: Environment) -> tuple[str, str]:
+    return environment.database.server, environment.database.database
+
+
+def password_variable(environment: str) -> str:
+    """The environment variable that may hold the password, for example FASTDOWNTIME_PRODUCTION_PASSWORD."""
+    return f"FASTDOWNTIME_{environment.upper()}_PASSWORD"
+
+
+def _connection_warnings(path: str, target: Target, variable: str) -> Iterator[str]:
+    if target.password is not None:
+        yield f"{path}: password in clear; move it to a file named by password_file, or to {variable}."
+    if not target.stays_on_this_machine and not target.proves_its_server:
+        yield (f"{path}: connects to another host without sslmode=verify-full, so another machine could pose as it; "
+               "add ?sslmode=verify-full&sslrootcert=FILE.")

@@ -1,0 +1,187 @@
+"""What the settings file may say: one frozen model per section, with the defaults and the rules between keys.
+
+The databases (`environments`) and the web side (`buildmaster`) have a module each. Passwords are in no `repr`,
+`str` or `model_dump` of any of these models.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import PrivateAttr, ValidationInfo, field_validator, model_validator
+
+from downtime.settings.buildmaster import Buildmaster
+from downtime.settings.environments import Environment, Environments
+from downtime.settings.values import (
+    PathInRepository,
+    PositiveSeconds,
+    Section,
+    Text,
+    UrlWithPassword,
+    Words,
+    surroundings,
+    without_password,
+)
+
+NOTHING_GIVEN: Any = {}  # judged like a section left empty, so that its paths are found beside the settings
+
+
+class UndeclaredLane(StrEnum):
+    """What a patch without a line `-- apply: …` is taken for."""
+
+    COLD = "cold"      # needs the database to itself
+    LIVE = "live"      # may be applied while clients work
+    REFUSE = "refuse"  # nothing: it must declare itself
+
+
+class Role(StrEnum):
+    """What a person may do, named as the key under `people`."""
+
+    DEVELOPER = "developers"  # reads logs
+    OPERATOR = "operators"    # forces, stops and reopens
+    APPROVER = "approvers"    # lets a patch into production
+    SIGNOFF = "signoff"       # lets in what is over the limit or lands mixed with code
+
+
+class Repository(Section):
+    """The git repository that patches land in."""
+
+    url: UrlWithPassword
+    branch: Text = "devel"
+    poll_seconds: PositiveSeconds = 5
+
+    @field_validator("branch")
+    @classmethod
+    def _is_no_option(cls, branch: str) -> str:
+        if branch.startswith("-"):
+            raise ValueError("should be the name of a branch, which never starts with -")
+        return branch
+
+
+class Patches(Section):
+    """Which files of the repository are patches; `pattern` is a glob below `directory`."""
+
+    directory: PathInRepository
+    pattern: Text = "patch-*.sql"
+    undeclared_lane: UndeclaredLane = UndeclaredLane.COLD
+
+
+class Landing(Section):
+    """What may land together with a patch: globs from the top of the repository."""
+
+    code: Words = ()        # may not
+    beside: Words = ()      # may, even where `code` matches too
+    not_schema: Words = ()  # grants, comments: no schema change, wherever they lie
+
+
+class Budget(Section):
+    """How long a patch may take, in seconds of its own and of outage."""
+
+    target_seconds: PositiveSeconds = 10
+    limit_seconds: PositiveSeconds = 15
+    outage_limit_seconds: PositiveSeconds = 60
+
+    @field_validator("limit_seconds")
+    @classmethod
+    def _is_not_below_target(cls, limit: float, info: ValidationInfo) -> float:
+        return _at_least(limit, "target_seconds", info)
+
+    @field_validator("outage_limit_seconds")
+    @classmethod
+    def _is_not_below_limit(cls, limit: float, info: ValidationInfo) -> float:
+        return _at_least(limit, "limit_seconds", info)
+
+
+class Users(Section):
+    """Database users with a rule of their own."""
+
+    fragile: Words = ()  # a downtime aborts while one is in the middle of a transaction
+    spared: Words = ()   # never kicked, never counted
+
+    @field_validator("spared")
+    @classmethod
+    def _is_not_fragile(cls, spared: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        both = sorted(set(spared) & set(info.data.get("fragile", ())))
+        if both:
+            raise ValueError(f"{', '.join(both)} cannot be in users.fragile too; decide for one of the two lists")
+        return spared
+
+
+class People(Section):
+    """Who may do what: user names, or e-mail addresses (compared without regard to case)."""
+
+    developers: Words = ()
+    operators: Words = ()
+    approvers: Words = ()
+    signoff: Words = ()
+
+    def roles_of(self, *names: str) -> frozenset[Role]:
+        """The roles of somebody known under these names: the user name and the e-mail address of a sign-in.
+
+        Empty names match nobody. User names are compared exactly.
+        """
+        known_as = {_comparable(name) for name in names if name}
+        return frozenset(role for role in Role if known_as.intersection(map(_comparable, getattr(self, role))))
+
+
+class Settings(Section):
+    """The whole file."""
+
+    repository: Repository
+    patches: Patches
+    landing: Landing = NOTHING_GIVEN
+    budget: Budget = NOTHING_GIVEN
+    users: Users = NOTHING_GIVEN
+    people: People = NOTHING_GIVEN
+    environments: Environments
+    buildmaster: Buildmaster = NOTHING_GIVEN
+    _folder: Path = PrivateAttr(default_factory=Path.cwd)
+
+    @model_validator(mode="after")
+    def _take_folder(self, info: ValidationInfo) -> Self:
+        self._folder = surroundings(info).folder
+        return self
+
+    @model_validator(mode="after")
+    def _names_people_as_google_does(self) -> Self:
+        named = {name for role in Role for name in getattr(self.people, role) if "@" not in name}
+        if self.buildmaster.auth.google is not None and named:
+            raise ValueError(f"people: {', '.join(sorted(named))}: write the e-mail address; a Google sign-in proves "
+                             "nothing else")
+        return self
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the file: relative paths in it are relative to that."""
+        return self._folder
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What works but should not stay so: complete sentences, each with its YAML path."""
+        urls = (("repository.url", self.repository.url), ("buildmaster.state", self.buildmaster.state))
+        return (
+            *(f"{path}: password in clear; use a key or a credential helper." for path, url in urls
+              if without_password(url) != url),
+            *self.environments.warnings(),
+            *self.buildmaster.auth.warnings("buildmaster.auth"),
+        )
+
+    def environment(self, name: str) -> Environment:
+        """The environment of this name; KeyError for another name."""
+        if name not in type(self.environments).model_fields:
+            raise KeyError(name)
+        found: Environment = getattr(self.environments, name)
+        return found
+
+
+def _at_least(value: float, other: str, info: ValidationInfo) -> float:
+    least = info.data.get(other)
+    if least is not None and value < least:
+        raise ValueError(f"is {value:g}, which is less than {other} ({least:g})")
+    return value
+
+
+def _comparable(name: str) -> str:
+    return name.casefold() if "@" in name else name
