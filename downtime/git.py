@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet import error as twisted_errors
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.protocol import ProcessProtocol
 
 from downtime import errors
@@ -74,13 +74,13 @@ def environment(given: Mapping[str, str]) -> dict[str, str]:
 
 
 class _Process(ProcessProtocol):
-    """Collects what one process writes; `finished` fires when it is done, `_gone` when it has exited."""
+    """Collects what one process writes; `finished` fires when it has exited and all its pipes are closed."""
 
     transport: Any
 
     def __init__(self, stdin: bytes) -> None:
         self.finished: Deferred[Finished] = Deferred()
-        self._gone: Deferred[None] = Deferred()
+        self._ended: Deferred[None] = Deferred()
         self._stdin = stdin
         self._output: list[bytes] = []
         self._complaint: list[bytes] = []
@@ -95,24 +95,25 @@ class _Process(ProcessProtocol):
     def errReceived(self, data: bytes) -> None:
         self._complaint.append(data)
 
-    def processExited(self, reason: Any) -> None:
-        self._gone.callback(None)
-
     def processEnded(self, reason: Any) -> None:
         if not self.finished.called:
             status = reason.value.exitCode
             self.finished.callback(Finished(
                 status=-reason.value.signal if status is None else status, output=b"".join(self._output),
                 complaint=b"".join(self._complaint).decode("utf-8", "replace").strip()))
+        self._ended.callback(None)
 
     async def end(self, reactor: Any) -> None:
         """Make sure that the process is gone and its pipes are closed, also those that its children hold."""
-        if not self._gone.called:
-            self._signal("TERM")
-            with suppress(TimeoutError):
-                await self._gone.addTimeout(GRACE_SECONDS, reactor)
-            self._signal("KILL")
+        if self._ended.called:
+            return
+        self._signal("TERM")
         self.transport.loseConnection()
+        killer = reactor.callLater(GRACE_SECONDS, self._signal, "KILL")
+        with suppress(TimeoutError):  # not even KILL ends one that waits for a dead disk
+            await self._ended.addTimeout(2 * GRACE_SECONDS, reactor)
+        if killer.active():
+            killer.cancel()
 
     def _signal(self, name: str) -> None:
         with suppress(twisted_errors.ProcessExitedAlready):

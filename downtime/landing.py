@@ -177,9 +177,9 @@ def _late(landed: Iterable[Patch], last: str) -> Iterator[Reason]:
 def _lanes(landed: Sequence[Patch]) -> Iterator[Reason]:
     of_lane = {lane: [patch.path for patch in landed if patch.lane is lane] for lane in Lane}
     if all(of_lane.values()):
-        listing = "; ".join(f"{lane}: {listing(paths)}" for lane, paths in of_lane.items())
+        both = "; ".join(f"{lane}: {listing(paths)}" for lane, paths in of_lane.items())
         yield Reason(kind=RejectionKind.LANES, files=tuple(patch.path for patch in landed),
-                     text=f"One landing has one lane, and this one has two ({listing}); land them one after the other.")
+                     text=f"One landing has one lane, and this one has two ({both}); land them one after the other.")
 
 
 def _faulty(landed: Iterable[Patch]) -> Iterator[Reason]:

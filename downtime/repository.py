@@ -145,7 +145,8 @@ class Repository:
         return finished.output
 
     def _plain(self, revision: str) -> str:
-        if not revision or revision.startswith("-") or not revision.isprintable():
+        """The revision, if it can be that of one commit and is neither an option nor a range."""
+        if not revision or revision.startswith(("-", "^")) or ".." in revision or not revision.isprintable():
             raise self._no_revision(revision)
         return revision
 

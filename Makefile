@@ -1,0 +1,42 @@
+# Everything runs in .venv, which is made on first use and brought up to date when the requirements change.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/requirements.stamp
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up down test lint bench
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(STAMP) ## plays the whole story on real servers and prints what came of it
+	@$(BIN)/python -m demo story
+
+up: $(STAMP) ## starts the demo's servers and Buildbot and keeps them running
+	@$(BIN)/python -m demo up
+
+down: $(STAMP) ## stops what `make up` started
+	@$(BIN)/python -m demo down
+
+test: $(STAMP) ## units first, then real servers, then the story end to end
+	@$(BIN)/python -m pytest
+
+lint: $(STAMP) ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+bench: $(STAMP) ## measures outages against a shell script on the same servers
+	@$(BIN)/python -m demo bench
+
+$(STAMP): requirements.txt requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; $(PYTHON) is `$(PYTHON) --version 2>&1`." \
+	         "Name another: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+	  { echo "$(PYTHON) cannot make virtual environments: apt-get install python3-venv" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing the requirements into $(VENV) …"
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --root-user-action=ignore -r requirements-dev.txt
+	@touch $@
