@@ -5,5 +5,6 @@ Pure, decisions over values, no clock and no I/O:
     phases, install
 Talk to something:
     settings (its file and password files), node (PostgreSQL, and the only module that imports txpostgres), repository
-    (git), prober and probing (a process of its own); everything else talks through a Node it is handed.
+    (git), prober and probing (a process of its own); everything else talks through a Node.
+The command line is `__main__` and `commands`.
 """

@@ -42,8 +42,8 @@ async def run_statement(node: Node, deployment: Deployment, statement: Statement
     node.notices.take()
     try:
         result = await node.execute(statement.text)
-    except errors.StatementCancelled:
-        raise
+    except (errors.StatementCancelled, errors.LockNotAvailable):
+        raise  # these may be an abort, or worth another attempt: the caller knows
     except errors.StatementFailed as error:
         raise PatchFailed.at(deployment.patch, statement, error) from error
     return AppliedStatement(statement=statement, started_at=started_at, seconds=monotonic() - began,
@@ -60,7 +60,10 @@ async def apply_cold(node: Node, deployment: Deployment, *, before_each: Callabl
     started_at, began = datetime.now(UTC), monotonic()
     for statement in deployment.statements:
         before_each()
-        progress(await run_statement(node, deployment, statement))
+        try:
+            progress(await run_statement(node, deployment, statement))
+        except errors.LockNotAvailable as error:
+            raise PatchFailed.at(deployment.patch, statement, error) from error
     if deployment.statements:
         await _check_deferred_constraints(node, deployment)
     seconds = monotonic() - began

@@ -81,7 +81,7 @@ def _not_entitled(request: Request, decision: Decision, name: str) -> str:
     if request.needs_signoff and Role.SIGNOFF not in decision.roles and decision.approve:
         return f"{request.patch_id} needs a sign-off, and {name} may not give one (settings: people.signoff)"
     # somebody may reject what they asked for themselves, but not approve it
-    asked = {who.casefold() for who in request.requested_by}
+    asked = {who.casefold() for who in request.requested_by if who}
     if decision.approve and asked & {who.casefold() for who in decision.by}:
         return f"{name} asked for this deployment or wrote the patch; somebody else must approve it"
     return ""

@@ -6,7 +6,7 @@ that what they do about it (Buildbot writes to its database) costs no outage: a 
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Any
 
@@ -47,6 +47,11 @@ class Chronicle:
     def is_over(self, phase: Phase) -> bool:
         return phase in self._reports
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether a phase ended the section."""
+        return any(report.state is PhaseState.FAILED for report in self._reports.values())
+
     def note(self, line: str) -> None:
         """A line for the log of the phase under way."""
         self._lines.append(f"+{(monotonic() - self._began) * 1000:9.1f} ms  {line}")
@@ -75,8 +80,9 @@ class Chronicle:
 
     def _end(self, phase: Phase, state: PhaseState, summary: str, error: errors.DowntimeError | None) -> None:
         now = monotonic()
-        self._tell_of(PhaseReport(phase=phase, state=state, started_at=datetime.now(UTC), seconds=now - self._last,
-                                  summary=summary, log="\n".join(self._lines), error=error))
+        seconds = now - self._last
+        self._tell_of(PhaseReport(phase=phase, state=state, started_at=datetime.now(UTC) - timedelta(seconds=seconds),
+                                  seconds=seconds, summary=summary, log="\n".join(self._lines), error=error))
         self._last = now
         self._lines.clear()
 

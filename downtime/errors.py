@@ -16,6 +16,7 @@ class Left(StrEnum):
     """How the database was left."""
 
     UNTOUCHED = "untouched"  # nothing was closed, nothing was kicked, nothing was applied
+    OPEN = "open"            # it was open throughout; finished statements of a live patch stay
     REOPENED = "reopened"    # it had been closed; the patch was rolled back and connections are allowed again
     APPLIED = "applied"      # the patch is in and connections are allowed; something after that went wrong
     CLOSED = "closed"        # connections may still be refused: an operator must act now

@@ -50,7 +50,7 @@ class Evidence:
     server: str                # where it was rehearsed, and the server's version
     rehearsed_at: datetime
     seconds: float             # total application time: the figure the budget is about
-    outage_seconds: float      # of the rehearsed downtime; 0 for a live patch
+    outage_seconds: float      # of the rehearsed downtime without the gate's self-test; 0 for a live patch
     statements: tuple[StatementTiming, ...]
     target_seconds: float
     limit_seconds: float

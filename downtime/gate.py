@@ -168,8 +168,12 @@ class Refuse:
     async def disarm(self) -> None:
         if self._maintenance is None:
             return  # nothing was armed
-        await self._guard.disarm(killer=await self._at_hand())
-        self._maintenance.close()
+        try:
+            if not self._closed:
+                await self._guard.disarm(killer=await self._at_hand())
+        finally:
+            self._guard.leave()  # one that was not ended opens the gate now that the lease goes
+            self._maintenance.close()
 
     async def _at_hand(self) -> Node:
         """The maintenance session, or a new one: if it was lost the lease went with it and the guard has acted."""

@@ -83,8 +83,8 @@ class Guard:
         # neither a statement_timeout nor a check of its client: it has to outlive the deployer
         self._node = await connect(
             self._target, application_name="fastdowntime guard", reactor=self._reactor,
-            settings={"statement_timeout": "0", "client_connection_check_interval": "0",
-                      "lock_timeout": milliseconds(self._limit_seconds)})
+            statement_timeout_seconds=None, settings={
+                "client_connection_check_interval": "0", "lock_timeout": milliseconds(self._limit_seconds)})
         Deferred.fromCoroutine(self._node.execute(self._watch(patcher.pid, started.scalar))).addErrback(self._ended)
         await self._until_waiting(self._node, lease)
 
@@ -93,6 +93,12 @@ class Guard:
         self._disarmed = True
         if self._node is not None and not self._node.closed:
             await killer.execute("SELECT pg_catalog.pg_terminate_backend(%s)", (self._node.pid,))
+        self.leave()
+
+    def leave(self) -> None:
+        """Close our connection to the guard. It goes on without us, unless it was ended before."""
+        self._disarmed = True
+        if self._node is not None:
             self._node.close()
 
     async def _until_waiting(self, guard: Node, lease: Node) -> None:

@@ -31,6 +31,7 @@ LOG = Logger()
 LOCK_SECONDS = 0.5           # what clients may feel of one attempt; shorter wins less often
 ATTEMPTS = 20
 BACK_OFF_SECONDS = (0.1, 5.0)  # first and longest pause between attempts; half of it is chance
+CANCEL_EVERY_SECONDS = 0.1
 STATEMENT_SECONDS = 4 * 3600.0  # an index on a large table takes its time; without a limit a hang is for ever
 
 # Invalid indexes that nobody is building. Takes ACCESS SHARE on catalogs.
@@ -68,7 +69,7 @@ class LivePatchFailed(errors.DowntimeError):
     """A statement failed; the ones before it are in and journalled, clients were never shut out."""
 
     happened = "{reason}; {finished} of {count} statements are in and will not be run again{invalid}"
-    left = errors.Left.UNTOUCHED
+    left = errors.Left.OPEN
     next_step = "put right what it names, then run the deployment again: it goes on at the failed statement"
 
 
@@ -84,6 +85,7 @@ class LiveApplication:
         self._progress = progress
         self._reactor = reactor
         self._abort_reason: str | None = None
+        self._cancelling: Deferred[None] | None = None
         self._worker: Node | None = None
         self._control: Node | None = None
         self._retries = 0
@@ -91,10 +93,17 @@ class LiveApplication:
 
     def abort(self, reason: str) -> None:
         """End it: the statement under way is cancelled and rolled back; finished ones stay."""
-        self._abort_reason = self._abort_reason or reason
-        if self._worker is not None and self._control is not None and not self._control.closed:
-            Deferred.fromCoroutine(self._control.execute(
-                "SELECT pg_catalog.pg_cancel_backend(%s)", (self._worker.pid,))).addErrback(_note)
+        if self._abort_reason is None:
+            self._abort_reason = reason
+            self._cancelling = Deferred.fromCoroutine(self._cancel_until_over()).addErrback(_note)
+
+    async def _cancel_until_over(self) -> None:
+        """Again and again: one cancel request may fall between two statements."""
+        while self._worker is not None and self._control is not None and not self._control.closed:
+            if self._worker.closed:
+                return  # it is over
+            await self._control.execute("SELECT pg_catalog.pg_cancel_backend(%s)", (self._worker.pid,))
+            await deferLater(self._reactor, CANCEL_EVERY_SECONDS, lambda: None)
 
     async def run(self, objections: Objections) -> Report:
         """Apply it. Raises Refused (nothing was run), LivePatchFailed, Aborted or NodeError."""
@@ -111,6 +120,8 @@ class LiveApplication:
             for node in (self._worker, self._control):
                 if node is not None:
                     node.close()
+            if self._cancelling is not None:
+                await self._cancelling
 
     async def _preflight(self, node: Node, objections: Objections) -> None:
         reasons = preflight.judge_server(await preflight.observe(node), gate="")
@@ -152,7 +163,7 @@ class LiveApplication:
         except errors.StatementCancelled as error:
             if self._abort_reason is not None:
                 raise errors.Aborted(phase=f"statement {number} of {count}", reason=self._abort_reason,
-                                     left=errors.Left.UNTOUCHED) from error
+                                     left=errors.Left.OPEN) from error
             raise await self._failed(error, number) from error
         except errors.DowntimeError as error:
             raise await self._failed(error, number) from error
@@ -198,7 +209,7 @@ class LiveApplication:
 
     def _go_on(self) -> None:
         if self._abort_reason is not None:
-            raise errors.Aborted(phase="applying live", reason=self._abort_reason, left=errors.Left.UNTOUCHED)
+            raise errors.Aborted(phase="applying live", reason=self._abort_reason, left=errors.Left.OPEN)
 
 
 async def invalid_indexes(node: Node) -> list[tuple[str, str]]:

@@ -26,6 +26,7 @@ from typing import Any, TypeAlias
 import psycopg2
 import psycopg2.extensions
 from psycopg2 import sql as composed
+from twisted.internet import defer
 from twisted.internet import error as twisted_errors
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 from twisted.internet.threads import deferToThread
@@ -113,8 +114,10 @@ class _Connection(txpostgres.Connection):  # type: ignore[misc]
 class Node:
     """One open session. Make it with `connect`. It runs one statement at a time; further callers wait their turn."""
 
-    def __init__(self, connection: _Connection, target: Target, reactor: Any) -> None:
+    def __init__(self, connection: _Connection, target: Target, reactor: Any, *, deadline_seconds: float | None
+                 ) -> None:
         self._connection = connection
+        self._deadline_seconds = deadline_seconds
         self.reactor = reactor
         self.target = target
         self.label = target.label
@@ -137,16 +140,17 @@ class Node:
         """Run one statement and return all its rows.
 
         Without `parameters` the text goes to the server as it is: a `%` means itself. After `deadline_seconds`
-        the connection is closed and DeadlineExceeded raised; give more than the session's statement_timeout.
-        Raises NodeError and its subclasses, nothing else.
+        the connection is closed and DeadlineExceeded raised; by default that is CLIENT_GRACE_SECONDS behind the
+        statement_timeout the session began with. Raises NodeError and its subclasses, nothing else.
         """
+        seconds = self._deadline_seconds if deadline_seconds is None else deadline_seconds
         await self._turn.acquire()
         try:
             if self.closed:
                 raise errors.ConnectionLost(node=self.label, reason="the session had already ended")
             cursor = self._connection.cursor()
-            await _within(self.reactor, cursor.execute(statement, parameters), deadline_seconds, self._connection,
-                          self.label, "a statement")
+            await _within(self.reactor, cursor.execute(statement, parameters), seconds, self._connection, self.label,
+                          "a statement")
             return Result(rows=_rows(cursor), status=cursor.statusmessage or "")
         finally:
             self._turn.release()
@@ -180,34 +184,37 @@ class Node:
         self._connection.close()
 
 
-async def connect(target: Target, *, application_name: str, statement_timeout_seconds: float = 30.0,
+async def connect(target: Target, *, application_name: str, statement_timeout_seconds: float | None = 30.0,
                   settings: Mapping[str, str] | None = None, connect_seconds: float = CONNECT_SECONDS,
                   reactor: Any = None) -> Node:
     """Open a session.
 
     `settings` are run-time parameters given at start-up (milliseconds where PostgreSQL counts in them), on top of
-    the timeouts every session of ours has. Raises CannotConnect, ConnectionsRefused or DeadlineExceeded.
+    the timeouts every session of ours has; `statement_timeout_seconds=None` is for what must outlive us and have a
+    limit of its own. Raises CannotConnect, ConnectionsRefused or DeadlineExceeded.
     """
     if reactor is None:
         from twisted.internet import reactor
-    parameters = await _with_addresses(target)
+    parameters = await _with_addresses(target, reactor, connect_seconds)
     connection = _Connection(reactor=reactor)
     keywords = {
         **parameters, **KEEPALIVES, "application_name": application_name, "client_encoding": "UTF8",
         "options": _options(parameters.get("options", ""), {
-            **SERVER_SETTINGS, "statement_timeout": milliseconds(statement_timeout_seconds), **(settings or {})}),
+            **SERVER_SETTINGS, "statement_timeout": _or_never(statement_timeout_seconds),
+            **(settings or {})}),
     }
     if target.password is not None:
         keywords["password"] = target.password
     try:
         await _within(reactor, connection.connect(**keywords), connect_seconds, connection, target.label, "connect")
-    except errors.ConnectionsRefused:
-        raise
-    except errors.DeadlineExceeded:
-        raise
     except errors.NodeError as error:
+        if connection.pollable() is not None:
+            connection.close()  # a failed connection stays in the reactor otherwise
+        if isinstance(error, errors.ConnectionsRefused | errors.DeadlineExceeded):
+            raise
         raise errors.CannotConnect(node=target.label, reason=error.facts["reason"]) from error
-    return Node(connection, target, reactor)
+    return Node(connection, target, reactor, deadline_seconds=(
+        None if statement_timeout_seconds is None else statement_timeout_seconds + CLIENT_GRACE_SECONDS))
 
 
 def _rows(cursor: Any) -> list[Row]:
@@ -220,6 +227,10 @@ def _rows(cursor: Any) -> list[Row]:
 def milliseconds(seconds: float) -> str:
     """A duration as PostgreSQL's timeouts want it; at least 1, because 0 means "never"."""
     return f"{max(1, round(seconds * 1000))}ms"
+
+
+def _or_never(seconds: float | None) -> str:
+    return "0" if seconds is None else milliseconds(seconds)
 
 
 async def _within(reactor: Any, answer: Deferred[Any], seconds: float | None, connection: _Connection, label: str,
@@ -266,15 +277,19 @@ def translate(error: BaseException, label: str) -> errors.NodeError:
                 position=int(position) if position else None)
 
 
-async def _with_addresses(target: Target) -> dict[str, str]:
+async def _with_addresses(target: Target, reactor: Any, seconds: float) -> dict[str, str]:
     """The DSN's parameters with the host's addresses beside its name, resolved outside the reactor's thread."""
     parameters = target.parameters
     host, port = parameters.get("host", ""), parameters.get("port", "5432")
     if not host or host.startswith("/") or "," in host or "hostaddr" in parameters:
         return parameters
+    answer = deferToThread(socket.getaddrinfo, host, int(port), type=socket.SOCK_STREAM)
+    answer.addTimeout(seconds, reactor)  # the thread stays until the resolver gives up
     try:
-        found = await deferToThread(socket.getaddrinfo, host, int(port), type=socket.SOCK_STREAM)
-    except OSError as error:
+        found = await answer
+    except defer.TimeoutError as error:
+        raise errors.DeadlineExceeded(node=target.label, what=f"resolve {host!r}", seconds=seconds) from error
+    except (OSError, UnicodeError) as error:
         raise errors.CannotConnect(node=target.label, reason=f"host name {host!r} is not known: {error}") from error
     addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     return {**parameters, "host": ",".join([host] * len(addresses)), "hostaddr": ",".join(addresses),

@@ -55,6 +55,7 @@ class _Course:
     statements: list[AppliedStatement] = field(default_factory=list)
     idle: tuple[sessions.Session, ...] = ()
     patch_seconds: float = 0.0
+    proof_seconds: float = 0.0
     committing: bool = False
     applied: bool = False
 
@@ -96,6 +97,16 @@ class Outage:
             except errors.NodeError as error:
                 LOG.warn("gate of {database}: {error}", database=self._target.label, error=error)
 
+    @property
+    def kicked(self) -> tuple[sessions.Session, ...]:
+        """Sessions ended so far."""
+        return tuple(self._kick.kicked.values())
+
+    @property
+    def statements(self) -> tuple[AppliedStatement, ...]:
+        """Statements applied so far; they stay only if the section ends well."""
+        return tuple(self._course.statements)
+
     # -- the section ---------------------------------------------------------------------------------------------
 
     async def run(self) -> Report:
@@ -122,7 +133,7 @@ class Outage:
         except _RolledBackAsAsked:
             pass
         except Exception as error:  # whatever it is, the way to open connections is the same
-            failure = _as_ours(error)
+            failure = self._aborted(_as_ours(error))
         failure = await self._reopen(failure)
         self._running = False
         alive.stop()
@@ -150,7 +161,9 @@ class Outage:
         await self._ready.gate.prevent()
         self._chronicle.note(f"gate {self._rules.gate} closed: no new client gets in")
         if self._rules.prove_gate:
+            began = monotonic()
             await gate.prove(self._target, self._rules.gate, self._reactor)
+            self._course.proof_seconds = monotonic() - began
             self._chronicle.note("self-test: a new connection did not get in")
         return f"new connections {'wait' if self._rules.gate == 'hold' else 'are refused'}"
 
@@ -206,8 +219,8 @@ class Outage:
             self._chronicle.failed(Phase.ALLOW, failure)
             return failure
         self._chronicle.note("connections are allowed")
-        if failure is not None and self._course.committing:
-            self._chronicle.failed(Phase.ALLOW, failure)  # the COMMIT itself: rolled back, and open
+        if failure is not None and not self._chronicle.has_failed:
+            self._chronicle.failed(Phase.ALLOW, failure)  # the COMMIT, or what stands before it: rolled back, and open
         else:
             self._chronicle.done(Phase.ALLOW, "connections are allowed again")
         return failure
@@ -282,7 +295,7 @@ class Outage:
         return Report(
             phases=self._chronicle.reports, started_at=self._chronicle.started_at,
             outage_seconds=self._chronicle.seconds,
-            patch_seconds=self._course.patch_seconds, applied=self._course.applied,
+            patch_seconds=self._course.patch_seconds, proof_seconds=self._course.proof_seconds, applied=self._course.applied,
             statements=tuple(self._course.statements), drained=drained, error=failure,
             kicked=tuple(s for pid, s in self._kick.kicked.items() if pid not in drained_pids))
 

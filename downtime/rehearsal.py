@@ -66,8 +66,8 @@ class Rehearsing:
         if outage.error is not None:
             self._progress(phases.timeline(outage.phases))
             raise outage.error
-        evidence = self._evidence(outage.started_at, outage.patch_seconds, outage.outage_seconds, outage.statements,
-                                  reasons)
+        evidence = self._evidence(outage.started_at, outage.patch_seconds,
+                                  outage.outage_seconds - outage.proof_seconds, outage.statements, reasons)
         return Rehearsal(evidence=evidence, outage=outage, live=None)
 
     def _evidence(self, rehearsed_at: datetime, seconds: float, outage_seconds: float,

@@ -89,6 +89,34 @@ class Repository:
                                  revision=commit)
         return output.decode("utf-8", "replace").strip()
 
+    async def authors(self, commit: str, path: str) -> frozenset[str]:
+        """The e-mail addresses of everybody whose commits, up to this one, touched the file."""
+        output = await self._git("--literal-pathspecs", "log", "--format=%ae", "--end-of-options", self._plain(commit),
+                                 "--", path, revision=commit)
+        return frozenset(output.decode("utf-8", "replace").split("\n")) - {""}
+
+    async def parent(self, commit: str) -> str:
+        """What the branch was before the landing: the commit's first parent, EMPTY_TREE where there is none."""
+        output = await self._git("rev-list", "-1", "--parents", "--end-of-options", self._plain(commit), "--",
+                                 revision=commit)
+        return next(iter(output.decode().split()[1:]), EMPTY_TREE)
+
+    async def landings_of(self, commit: str, path: str) -> tuple[str, ...]:
+        """The landings on the branch, up to this commit, that brought or changed the file; newest first.
+
+        Those before the file was last deleted do not count: it came anew.
+        """
+        output = await self._git(
+            "--literal-pathspecs", "log", "--first-parent", "-m", "--no-renames", "--name-status", "--format=%x00%H",
+            "--end-of-options", self._plain(commit), "--", path, revision=commit)
+        found = []
+        for entry in output.split(b"\0")[1:]:
+            landing, _, change = entry.decode("utf-8", "replace").partition("\n")
+            if change.strip().startswith("D"):
+                break
+            found.append(landing)
+        return tuple(found)
+
     async def files(self, commit: str, directory: str) -> dict[str, bytes]:
         """All files of a commit below a directory (empty: all), by their path in the repository.
 

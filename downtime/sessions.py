@@ -29,31 +29,34 @@ SWEEP_SECONDS = (0.002, 0.02)   # first and longest pause between two looks; loo
 # Client sessions of this database but ours. Takes no lock; works while gate "hold" is closed.
 # pg_stat_activity is read once (MATERIALIZED) so that check and kick see the same snapshot.
 SELECT_SESSIONS = """
-SELECT pid, usename AS "user", application_name AS application, backend_start AS connected_at,
+SELECT pid, coalesce(usename, 'dropped role') AS "user", application_name AS application, backend_start AS connected_at,
        coalesce(host(client_addr) || ':' || client_port, 'local socket') AS client,
        state, left(query, %(query_characters)s) AS last_query,
        extract(epoch FROM clock_timestamp() - xact_start)::float8 AS transaction_seconds,
        query = '<insufficient privilege>' OR state = 'disabled' AS hidden
   FROM pg_catalog.pg_stat_activity
- WHERE datname = current_database() AND backend_type = 'client backend'
+ WHERE datname = current_database()
+   AND coalesce(backend_type, 'client backend') = 'client backend'  -- NULL where the role may not see the session
    AND pid <> pg_backend_pid() AND pid <> ALL (%(ours)s)
-   AND usename <> ALL (%(spared)s)
+   AND coalesce(usename, '') <> ALL (%(spared)s)
 """
 
-# Ends the sessions that may be ended unless a fragile one is in a transaction; returns all that were seen, as they
-# were before. Whom it has signalled before it leaves to die. Takes no lock.
+# Ends the sessions that may be ended, unless a fragile one is in a transaction or (when all must go) one may not be
+# ended; returns all that were seen, as they were before. Whom it has signalled before it leaves to die. Takes no lock.
 KICK_SESSIONS = f"""
 WITH seen AS MATERIALIZED ({SELECT_SESSIONS}),
      sorted AS MATERIALIZED (
          SELECT *, hidden OR state IS DISTINCT FROM 'idle' OR transaction_seconds IS NOT NULL AS in_transaction
            FROM seen),
-     fragile AS MATERIALIZED (
-         SELECT count(*) AS sessions FROM sorted WHERE in_transaction AND (hidden OR "user" = ANY (%(fragile)s)))
+     obstacles AS MATERIALIZED (
+         SELECT count(*) AS sessions FROM sorted
+          WHERE in_transaction AND (hidden OR "user" = ANY (%(fragile)s))
+             OR NOT %(only_in_transaction)s AND "user" = ANY (%(superusers)s))
 SELECT sorted.pid, "user", application, connected_at, client, state, last_query, transaction_seconds, hidden,
-       CASE WHEN fragile.sessions = 0 AND "user" <> ALL (%(superusers)s) AND sorted.pid <> ALL (%(signalled)s)
+       CASE WHEN obstacles.sessions = 0 AND "user" <> ALL (%(superusers)s) AND sorted.pid <> ALL (%(signalled)s)
                  AND (in_transaction OR NOT %(only_in_transaction)s)
             THEN pg_catalog.pg_terminate_backend(sorted.pid) END AS kicked
-  FROM sorted CROSS JOIN fragile
+  FROM sorted CROSS JOIN obstacles
 """
 
 # Ends idle sessions one by one; one that has begun a transaction since it was listed is left alone.
@@ -106,7 +109,8 @@ class Session:
 
     def __str__(self) -> str:
         age = f", transaction {self.transaction_seconds:.1f} s" if self.transaction_seconds is not None else ""
-        return f"pid {self.pid} {self.user}@{self.client} ({self.application or 'no application name'}," \
+        user, application = quoted(self.user)[1:-1], quoted(self.application)[1:-1]
+        return f"pid {self.pid} {user}@{self.client} ({application or 'no application name'}," \
                f" {self.state or 'state unknown'}{age})"
 
 

@@ -101,7 +101,8 @@ class Environment(Section):
             for number, target in enumerate(targets):
                 if target.password is not None:
                     yield f"{path}.{key}[{number}]: password in clear; take it out."
-            if targets:
+        for key in ("replicas", "poolers", "windows"):
+            if getattr(self, key):
                 yield f"{path}.{key}: accepted, but this version does not act on it yet."
 
 

@@ -1,0 +1,92 @@
+"""Show what a database still lacks of the branch, in order, and what speaks against running it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from downtime import ledger, statements
+from downtime.commands.context import Context
+from downtime.commands.output import table
+from downtime.errors import ExitStatus
+from downtime.patches import Patch
+from downtime.plan import Plan, plan
+from downtime.settings import Environment
+
+SUMMARY = "show which patches are pending, in order, with lane and findings"
+EXAMPLE = "plan --environment production"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One pending patch as it is shown."""
+
+    patch: str
+    path: str
+    lane: str
+    declared: bool
+    sha256: str
+    staging_seconds: float | None  # None: these bytes are not in staging's ledger
+    findings: tuple[str, ...]      # what keeps it from running, in complete sentences
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--commit", metavar="REV", help="a commit of the branch; default: its tip")
+
+
+async def run(context: Context, arguments: argparse.Namespace) -> ExitStatus:
+    environment = context.environment()
+    commit = await context.commit(arguments.commit)
+    entries = await context.entries(environment)
+    planned = plan(await context.inventory(commit), entries)
+    rehearsed = await _rehearsed(context, environment) if planned.pending else ()
+    lines = pending_lines(planned, rehearsed)
+    refused = bool(planned.drift) or any(line.findings for line in lines)
+    context.output.answer(
+        _text(environment, commit, planned, lines, applied=len(entries)), environment=environment.name,
+        database=environment.target.label, commit=commit, applied=len(entries), last_applied=planned.last_applied,
+        pending=[asdict(line) for line in lines], drift=[asdict(drift) for drift in planned.drift],
+        missing=planned.missing, refused=refused)
+    return ExitStatus.REFUSED if refused else ExitStatus.DONE
+
+
+async def _rehearsed(context: Context, environment: Environment) -> Sequence[ledger.Entry]:
+    if environment.name != "production":
+        return ()
+    staging = context.settings.environment("staging")
+    return await context.entries_if_reachable(staging, "no seconds on staging are shown") or ()
+
+
+def pending_lines(planned: Plan, rehearsed: Sequence[ledger.Entry]) -> tuple[Line, ...]:
+    """The pending patches with what is known of them. Pure."""
+    seconds = {(entry.id, entry.sha256): entry.seconds for entry in rehearsed if entry.lane != "baseline"}
+    return tuple(
+        Line(patch=patch.id, path=patch.path, lane=patch.lane, declared=patch.declared, sha256=patch.sha256,
+             staging_seconds=seconds.get((patch.id, patch.sha256)), findings=_findings(planned, patch))
+        for patch in planned.pending)
+
+
+def _findings(planned: Plan, patch: Patch) -> tuple[str, ...]:
+    late = () if patch not in planned.late else (
+        f"{patch.id} comes too late: {planned.last_applied} is applied already; land it again with a higher number.",)
+    # the statements of a file that is no text are none: its problem says all
+    return (*late, *patch.problems, *(statements.objections_to(patch) if patch.sql else ()))
+
+
+def _text(environment: Environment, commit: str, planned: Plan, lines: Sequence[Line], *, applied: int) -> str:
+    last = f", the last one {planned.last_applied}" if planned.last_applied else ""
+    said = [f"{environment.name} ({environment.target.label}) against commit {commit[:12]}: {applied} applied{last}; "
+            f"{len(lines)} pending."]
+    if lines:
+        said += ["", table(("", "patch", "lane", "on staging", "findings"), [
+            (str(number), line.patch, line.lane if line.declared else f"{line.lane} (undeclared)",
+             "-" if line.staging_seconds is None else f"{line.staging_seconds:.3f} s", str(len(line.findings) or "-"))
+            for number, line in enumerate(lines, start=1)])]
+    findings = [*(drift.sentence for drift in planned.drift), *(f for line in lines for f in line.findings)]
+    notes = [f"{name} is applied, and no longer in the repository." for name in planned.missing]
+    if findings:
+        said += ["", "Refused:", *(f"  {finding}" for finding in findings)]
+    if notes:
+        said += ["", "To know:", *(f"  {note}" for note in notes)]
+    return "\n".join(said)

@@ -1,0 +1,154 @@
+"""Show in which condition the databases are, and test a gate on request."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from downtime import errors, selftest
+from downtime.commands.context import Context
+from downtime.condition import Condition, Inside, observe
+from downtime.errors import ExitStatus
+from downtime.patches import Inventory
+from downtime.plan import listing, plan
+from downtime.repository import RepositoryError
+from downtime.settings import Environment
+
+SUMMARY = "show gate, deployments, waiting clients, ledger and pending patches of every database"
+EXAMPLE = "status --environment production"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """One environment as it is shown."""
+
+    lines: tuple[str, ...]
+    facts: dict[str, Any]
+    next_command: str = ""  # what an operator has to type; empty: nothing
+
+
+class EnvironmentMissing(errors.SettingsError):
+    """A self-test closes a gate: nobody should have to guess which."""
+
+    def __init__(self) -> None:
+        super().__init__("status --self-test", ["name the database whose gate is to be tested: --environment NAME."])
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--self-test", action="store_true",
+                        help="first close the gate of the environment for a moment and try to get in; new clients "
+                             "wait or are refused for 0.4 s")
+    parser.add_argument("--yes", action="store_true",
+                        help="with --self-test on production: do not ask; needed where standard input is no terminal")
+
+
+async def run(context: Context, arguments: argparse.Namespace) -> ExitStatus:
+    if arguments.self_test:
+        await _test_gate(context, agreed=arguments.yes)
+    names = [context.environment_name] if context.environment_name else list(type(
+        context.settings.environments).model_fields)
+    inventory = await _inventory(context)
+    standings = [await _standing(context, context.settings.environment(name), inventory) for name in names]
+    commands = [standing.next_command for standing in standings if standing.next_command]
+    lines = [line for standing in standings for line in (*standing.lines, "")]
+    context.output.answer("\n".join([*lines, *(f"Next: {command}" for command in commands)]).rstrip("\n"),
+                          environments=[standing.facts for standing in standings], next=commands)
+    return ExitStatus.NEEDS_OPERATOR if commands else ExitStatus.DONE
+
+
+async def _test_gate(context: Context, *, agreed: bool) -> None:
+    if context.environment_name is None:
+        raise EnvironmentMissing
+    environment = context.environment()
+    context.confirm(
+        f"Close gate {environment.gate} of {environment.name} ({environment.target.label}) for about 0.4 s?",
+        agreed=agreed or environment.name != "production")
+    with context.interruption.postponed("the gate to open"):
+        seconds = await selftest.run(environment.target, environment.gate, context.reactor)
+    context.output.answer(
+        f"gate {environment.gate} of {environment.name} keeps new connections out; it was closed for {seconds:.3f} s\n",
+        self_test={"environment": environment.name, "gate": environment.gate, "closed_seconds": seconds})
+
+
+async def _inventory(context: Context) -> Inventory | None:
+    try:
+        return await context.inventory(await context.commit())
+    except RepositoryError as error:
+        context.output.progress(f"pending patches are not shown: {error}")
+        return None
+
+
+async def _standing(context: Context, environment: Environment, inventory: Inventory | None) -> Standing:
+    try:
+        seen = await observe(environment.target, reactor=context.reactor)
+    except errors.NodeError as error:
+        return unreachable(environment, error)
+    return standing(environment, seen, inventory)
+
+
+def unreachable(environment: Environment, error: errors.NodeError) -> Standing:
+    """A server that cannot be asked. Pure."""
+    hint = ("a downtime with gate hold may be under way: it opens by itself"
+            if isinstance(error, errors.DeadlineExceeded) else error.advice)
+    return Standing(lines=(_head(environment), f"  cannot be asked: {error}", f"  {hint}"),
+                    facts=_name(environment) | {"reachable": False, "reason": str(error)})
+
+
+def standing(environment: Environment, seen: Condition, inventory: Inventory | None) -> Standing:
+    """What was seen, in words and for JSON. Pure."""
+    inside = seen.inside
+    return Standing(
+        lines=(_head(environment), f"  {_door_line(seen)}",
+               *(f"  {line}" for line in (_inside_lines(inside, inventory) if inside else ()))),
+        facts=_name(environment) | {
+            "reachable": True, "accepts_connections": seen.door.open, "marked": seen.door.text,
+            "closed_by_dead_run": seen.closed_by_dead_run, **(_inside_facts(inside, inventory) if inside else {})},
+        next_command=f"python -m downtime reopen --environment {environment.name}" if seen.closed_by_dead_run else "")
+
+
+def _door_line(seen: Condition) -> str:
+    door = seen.door
+    if door.open:
+        return "accepts connections" + (f", and still carries the mark “{door.text}”" if door.closed_by_us else "")
+    if not door.closed_by_us:
+        return "does not accept connections, and no deployment of ours closed it: an administrator did"
+    return f"{door.text}: " + ("a deployment is under way" if seen.lease_held else "its deployer is dead")
+
+
+def _inside_lines(inside: Inside, inventory: Inventory | None) -> Sequence[str]:
+    lines = [f"deployment under way: {inside.deployer}" if inside.deployer else "no deployment is under way",
+             f"{inside.waiting_clients} clients are waiting to get in"]
+    if inside.invalid_indexes:
+        lines.append(f"invalid indexes: {listing(inside.invalid_indexes)}: DROP INDEX CONCURRENTLY each, and apply "
+                     "its patch again")
+    if inside.entries is None:
+        return [*lines, "no ledger: python -m downtime install prints the SQL a DBA runs once"]
+    lines.append(f"{len(inside.entries)} patches applied")
+    if inside.entries:
+        last = inside.entries[-1]
+        lines.append(f"last applied: {last.id} at {last.finished_at.isoformat(sep=' ', timespec='seconds')} "
+                     f"({last.lane}, {last.seconds:.3f} s)")
+    if inventory is not None:
+        pending = [patch.id for patch in plan(inventory, inside.entries).pending]
+        lines.append(f"{len(pending)} pending" + (f": {listing(pending)}" if pending else ""))
+    return lines
+
+
+def _inside_facts(inside: Inside, inventory: Inventory | None) -> dict[str, Any]:
+    facts: dict[str, Any] = {"deployment": inside.deployer, "waiting_clients": inside.waiting_clients,
+                             "invalid_indexes": inside.invalid_indexes, "installed": inside.entries is not None}
+    if inside.entries is not None:
+        facts |= {"applied": len(inside.entries), "last_applied": inside.entries[-1] if inside.entries else None}
+        if inventory is not None:
+            facts["pending"] = [patch.id for patch in plan(inventory, inside.entries).pending]
+    return facts
+
+
+def _head(environment: Environment) -> str:
+    return f"{environment.name} ({environment.target.label}, gate {environment.gate})"
+
+
+def _name(environment: Environment) -> dict[str, Any]:
+    return {"environment": environment.name, "database": environment.target.label, "gate": environment.gate}

@@ -1,0 +1,95 @@
+"""In which condition a database is: its door, who deploys, who waits, what it has. For `status`, and for a bad day.
+
+Looked at from the maintenance database first, which can be reached while gate "refuse" is closed. While gate "hold"
+is closed no look is possible: `observe` then raises DeadlineExceeded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from downtime import deployment_lock, ledger, live, marker
+from downtime.marker import Door
+from downtime.node import Node, connect
+from downtime.target import Target
+
+# Who holds the lease of a database (see downtime.guard); to be asked in the maintenance database. Takes no lock.
+SELECT_LEASE_HOLDER = f"""
+SELECT a.pid, a.application_name AS application
+  FROM pg_catalog.pg_locks l
+  JOIN pg_catalog.pg_database d ON l.objid = d.oid AND d.datname = %s
+  JOIN pg_catalog.pg_stat_activity a USING (pid)
+ WHERE l.locktype = 'advisory' AND l.granted AND l.classid = {deployment_lock.LOCK_CLASS} AND l.objsubid = 2
+   AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+"""
+
+# Clients of the whole cluster that gate "hold", or whoever else locks that catalog, keeps waiting. Takes no lock.
+COUNT_WAITING_CLIENTS = """
+SELECT count(*) AS waiting FROM pg_catalog.pg_locks
+ WHERE relation = 'pg_catalog.pg_db_role_setting'::regclass AND NOT granted
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inside:
+    """What a database that accepts connections shows."""
+
+    deployer: str | None                      # who holds the deployment lock
+    waiting_clients: int
+    invalid_indexes: tuple[str, ...]          # that nobody is building
+    entries: tuple[ledger.Entry, ...] | None  # oldest first; None: it has no ledger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """One look."""
+
+    door: Door
+    lease_held: bool       # by a living deployer of gate "refuse"
+    inside: Inside | None  # None: it does not accept connections
+
+    @property
+    def closed_by_dead_run(self) -> bool:
+        """An operator has to reopen it."""
+        return self.door.closed_by_us and not self.door.open and not self.lease_held
+
+
+async def observe(target: Target, *, reactor: Any = None) -> Condition:
+    """Look. Raises NodeError."""
+    node = await connect(target.with_database("postgres"), application_name="fastdowntime status", reactor=reactor)
+    try:
+        door, lease_held = await _look_at_door(node, target.database)
+    finally:
+        node.close()
+    return Condition(door=door, lease_held=lease_held,
+                     inside=await _look_inside(target, reactor) if door.open else None)
+
+
+async def _look_at_door(node: Node, database: str) -> tuple[Door, bool]:
+    """Door and lease as they were at one time: they change one after the other."""
+    while True:
+        door = await marker.read(node, database)
+        lease_held = bool((await node.execute(SELECT_LEASE_HOLDER, (database,))).rows)
+        if await marker.read(node, database) == door:
+            return door, lease_held
+
+
+async def _look_inside(target: Target, reactor: Any) -> Inside:
+    node = await connect(target, application_name="fastdowntime status", reactor=reactor)
+    try:
+        deployer = await deployment_lock.holder(node)
+        return Inside(
+            deployer=deployment_lock.describe(deployer) if deployer is not None else None,
+            waiting_clients=(await node.execute(COUNT_WAITING_CLIENTS)).scalar,
+            invalid_indexes=tuple(f"{index} on {table}" for index, table in await live.invalid_indexes(node)),
+            entries=await _entries(node))
+    finally:
+        node.close()
+
+
+async def _entries(node: Node) -> tuple[ledger.Entry, ...] | None:
+    try:
+        return await ledger.read(node)
+    except ledger.NotInstalled:
+        return None
