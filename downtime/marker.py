@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from psycopg2 import sql
 
+from downtime import errors
 from downtime.node import Node
 
 PARAMETER = "application_name"
@@ -47,8 +48,9 @@ class Door:
 async def read(node: Node, database: str) -> Door:
     """Look from any database of the cluster."""
     found = await node.execute(SELECT_CLOSED, {"parameter": PARAMETER, "prefix": PREFIX, "database": database})
-    (row,) = found.rows
-    return Door(**row)
+    if not found.rows:
+        raise errors.CannotConnect(node=node.label, reason=f"there is no database {database!r}")
+    return Door(**found.rows[0])  # several roles' marks are taken away one after the other
 
 
 def closing(database: str, *, by: str) -> sql.Composed:

@@ -251,9 +251,13 @@ class Outage:
 
     async def _cancel_until_over(self) -> None:
         patcher, control = self._ready.patcher, self._ready.control
-        while self._running and not self._course.committing and not control.closed:
-            await control.execute("SELECT pg_catalog.pg_cancel_backend(%s)", (patcher.pid,))
-            await self._pause(CANCEL_EVERY_SECONDS)
+        try:
+            while self._running and not self._course.committing and not control.closed:
+                await control.execute("SELECT pg_catalog.pg_cancel_backend(%s)", (patcher.pid,))
+                await self._pause(CANCEL_EVERY_SECONDS)
+        finally:
+            if control.closed and self._running and not self._course.committing:
+                patcher.close()  # nobody is left to cancel: the server rolls back when its client is gone
 
     def _stay_alive(self) -> None:
         """While we drain and kick the patcher has nothing to say; IDLE_SECONDS is for a master that is gone."""

@@ -20,15 +20,17 @@ SELECT current_user AS role,
        pg_catalog.pg_has_role('pg_signal_backend', 'USAGE') AS may_kick,
        pg_catalog.pg_has_role(d.datdba, 'USAGE') AS owns_database,
        pg_catalog.pg_is_in_recovery() AS in_recovery,
-       coalesce(pg_catalog.has_function_privilege(
-           pg_catalog.to_regprocedure('fastdowntime.prevent_connections()')::oid, 'EXECUTE'), false) AS may_hold,
-       coalesce(pg_catalog.has_table_privilege(
-           pg_catalog.to_regclass('fastdowntime.ledger')::oid, 'SELECT, INSERT'), false) AS may_record,
+       coalesce(CASE WHEN schema.usable THEN pg_catalog.has_function_privilege(
+           pg_catalog.to_regprocedure('fastdowntime.prevent_connections()')::oid, 'EXECUTE') END, false) AS may_hold,
+       coalesce(CASE WHEN schema.usable THEN pg_catalog.has_table_privilege(
+           pg_catalog.to_regclass('fastdowntime.ledger')::oid, 'SELECT, INSERT') END, false) AS may_record,
        coalesce((SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user), false) AS is_superuser,
        ARRAY(SELECT rolname::text FROM pg_catalog.pg_roles WHERE rolsuper) AS superusers,
        ARRAY(SELECT gid || ' of ' || owner || ' since ' || prepared::text
                FROM pg_catalog.pg_prepared_xacts WHERE database = current_database()) AS prepared_transactions
   FROM pg_catalog.pg_database d
+  CROSS JOIN (SELECT pg_catalog.has_schema_privilege(
+      pg_catalog.to_regnamespace('fastdowntime')::oid, 'USAGE') AS usable) AS schema
  WHERE d.datname = current_database()
 """
 

@@ -14,6 +14,7 @@ from typing import Any
 from twisted.internet.task import deferLater
 
 from downtime import deployment_lock, errors, guard, marker
+from downtime.install import quote_identifier
 from downtime.node import Node, connect
 from downtime.target import Target
 
@@ -63,7 +64,7 @@ async def _reopen(node: Node, database: str) -> Recovered:
     if not door.closed_by_us:
         return Recovered(lines=(
             f"{database} does not accept connections, and no deployment of ours closed it: left as it is",
-            f"to open it: ALTER DATABASE {database} ALLOW_CONNECTIONS true"), changed=False)
+            f"to open it: ALTER DATABASE {quote_identifier(database)} ALLOW_CONNECTIONS true"), changed=False)
     if not await guard.take_lease(node, database):
         raise StillDeploying(database=database)
     await _end_deployers(node, database)

@@ -1,0 +1,77 @@
+"""How the buildmaster is put together: alone from the settings, or added to a configuration that exists already."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+from buildbot.config.errors import ConfigErrors
+from buildbot.warnings import ConfigWarning
+
+from downtime.errors import SettingsError
+from downtime.settings import Settings, find, load
+from master.approvals import Approvals
+from master.branch import Branch
+from master.builders import builders, workers
+from master.evidence_store import EvidenceStore
+from master.outages import Outages
+from master.quiescence import Quiescence
+from master.schedulers import all_schedulers, change_sources
+from master.visitors import Visitors
+from master.web import add_web
+
+TITLE = "Fast downtime"
+
+
+def configuration(folder: Path, path: Path | None = None) -> dict[str, Any]:
+    """The whole `BuildmasterConfig` from the settings file: `path`, or FASTDOWNTIME_SETTINGS, or beside master.cfg.
+
+    What is wrong with the settings becomes Buildbot's own configuration errors, all of them at once.
+    """
+    settings = read_settings(path or find(None, os.environ, folder))
+    about = settings.buildmaster
+    return extend({
+        "title": TITLE, "titleURL": about.url, "buildbotURL": about.url, "buildbotNetUsageData": None,
+        "db": {"db_url": about.state}, "protocols": {"null": {}}}, settings)
+
+
+def extend(config: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    """Add everything of ours to a configuration that may have its own builders, people and rules; returns it.
+
+    Its rules go on to hold for what is its own, ours decide about what is ours. Its `www.auth` is kept.
+    """
+    try:
+        add_web(config, settings)
+    except SettingsError as problem:
+        raise _configuration_errors(problem) from None
+    config.setdefault("protocols", {}).setdefault("null", {})
+    services = [Outages(), Approvals(), EvidenceStore(), Quiescence(), Visitors(), Branch(settings=settings)]
+    for key, ours in (("workers", workers()), ("builders", builders(settings)),
+                      ("schedulers", all_schedulers(settings)), ("services", services)):
+        config[key] = [*config.get(key, ()), *ours]
+    config["change_source"] = [*_as_list(config.get("change_source")), *change_sources(settings)]
+    return config
+
+
+def read_settings(path: Path) -> Settings:
+    """The settings of a file. Raises ConfigErrors; `buildbot checkconfig` prints errors and warnings."""
+    try:
+        settings = load(path)
+    except SettingsError as problem:
+        raise _configuration_errors(problem) from None
+    for warning in settings.warnings:
+        warnings.warn(f"{path}: {warning}", category=ConfigWarning, stacklevel=1)
+    return settings
+
+
+def _configuration_errors(problem: SettingsError) -> ConfigErrors:
+    return ConfigErrors([f"{problem.facts['place']}: {sentence}" for sentence in problem.problems])
+
+
+def _as_list(sources: Any) -> list[Any]:
+    """Buildbot takes one change source as well as a list of them."""
+    if sources is None:
+        return []
+    return list(sources) if isinstance(sources, (list, tuple)) else [sources]

@@ -1,0 +1,168 @@
+"""What all steps of the runbook have in common: how they speak, how they fail, and how they are stopped.
+
+This is one of the two places where our errors are caught (the other is the command line). An error becomes a red
+step: its first line is the summary, and the log "what happened" says how the database was left and what to do next.
+
+Stopping is advice in Buildbot: `interrupt()` does not end `run()`. Each step therefore says in `stopping()` how its
+own wait is cut short. A step that was cut short by a shutdown of the master, before anything was touched, ends with
+RETRY: Buildbot then builds the request again after the restart, and it waits for its approval anew.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from buildbot.process.buildstep import BuildStep, BuildStepCancelled, BuildStepFailed
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.python import log
+from twisted.python.failure import Failure
+
+from downtime import errors, ledger
+from downtime.node import connect
+from downtime.settings import Environment, Settings
+from steps import services, wording
+from steps.names import Property, ServiceName
+from steps.results import CANCELLED, FAILURE, RETRY
+
+
+class RunbookStep(BuildStep):  # type: ignore[misc]
+    """One phase of the runbook. A subclass writes `act()` and, where it waits, `stopping()`."""
+
+    haltOnFailure = True
+    environment_name = "production"
+    reports_its_own_end = False  # True: after Stop the step goes on to report how what it watches has ended
+
+    def __init__(self, settings: Settings, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.settings = settings
+        self._said = ""
+        self._headline = ""
+        self._turn: Deferred[None] | None = None
+        self.stop_reason = ""  # empty while nobody has stopped the build
+
+    def __str__(self) -> str:
+        return type(self).__name__  # Buildbot logs its steps with their arguments: here that is all settings
+
+    __repr__ = __str__
+
+    async def act(self) -> int:
+        """Do what the step is for; returns a Buildbot result. DowntimeError may escape."""
+        raise NotImplementedError
+
+    def stopping(self, reason: str) -> None:
+        """Cut short what `act()` waits for."""
+
+    async def run(self) -> int:
+        try:
+            return await self.act()
+        except errors.DowntimeError as error:
+            return await self._red(error)
+        except (BuildStepCancelled, BuildStepFailed):
+            raise
+        except Exception as error:
+            # among them Twisted's ConnectionLost, which Buildbot would take for a lost worker and build again
+            log.err(Failure(), f"in step {self.name}")
+            await self.addLogWithFailure(Failure())
+            self.say(f"internal error: {type(error).__name__}: {error}")
+            return self.result_when_stopped() if self.stopped else FAILURE
+
+    def interrupt(self, reason: str | Failure) -> Deferred[None]:
+        said = reason.getErrorMessage() if isinstance(reason, Failure) else str(reason)
+        self.stop_reason = f"stopped ({said})"
+        if self._turn is not None:
+            self._turn.cancel()
+        self.stopping(self.stop_reason)
+        if self.reports_its_own_end:
+            return succeed(None)  # Buildbot would overwrite the result of a step it believes stopped
+        return cast("Deferred[None]", super().interrupt(reason))
+
+    def result_when_stopped(self) -> int:
+        """RETRY where only the master stops and nothing was touched: what was asked is asked again."""
+        retry = self.master.botmaster.shuttingDown and not self.getProperty(Property.BEGUN)
+        return RETRY if retry else CANCELLED
+
+    async def _red(self, error: errors.DowntimeError) -> int:
+        await self.write("what happened", error.explain())
+        self.say(wording.headline(error))
+        return self.result_when_stopped() if self.stopped else FAILURE
+
+    # -- speaking ------------------------------------------------------------------------------------------------
+
+    def say(self, sentence: str, *, headline: str = "") -> None:
+        """Set the step's summary, now and for good; `headline` is for the whole build."""
+        self._said = wording.one_line(sentence)
+        self._headline = wording.one_line(headline)
+        self.updateSummary()
+
+    def getCurrentSummary(self) -> dict[str, str]:
+        return {"step": self._said or "running"}
+
+    def getResultSummary(self) -> dict[str, str]:
+        summary = {"step": self._said or ("not reached" if self.results is not None else "finished")}
+        return {**summary, "build": self._headline} if self._headline else summary
+
+    async def write(self, name: str, text: str) -> None:
+        """Add a log in one piece: line by line is a thousand times slower."""
+        await self.addCompleteLog(name, wording.readable(text).rstrip("\n") + "\n")
+
+    # -- finding -------------------------------------------------------------------------------------------------
+
+    @property
+    def environment(self) -> Environment:
+        return self.settings.environment(self.environment_name)
+
+    @property
+    def build_id(self) -> int:
+        assert self.build is not None, "the step runs in a build"
+        return cast(int, self.build.buildid)
+
+    @property
+    def outages(self) -> services.Outages:
+        return cast(services.Outages, self._service(ServiceName.OUTAGES))
+
+    @property
+    def approvals(self) -> services.Approvals:
+        return cast(services.Approvals, self._service(ServiceName.APPROVALS))
+
+    @property
+    def evidence_store(self) -> services.EvidenceStore:
+        return cast(services.EvidenceStore, self._service(ServiceName.EVIDENCE))
+
+    @property
+    def quiescence(self) -> services.Quiescence:
+        return cast(services.Quiescence, self._service(ServiceName.QUIESCENCE))
+
+    @property
+    def patches(self) -> services.Patches:
+        return cast(services.Patches, self._service(ServiceName.PATCHES))
+
+    @property
+    def visitors(self) -> services.Visitors:
+        return cast(services.Visitors, self._service(ServiceName.VISITORS))
+
+    async def read_ledger(self, environment: Environment) -> tuple[ledger.Entry, ...]:
+        """What the database of an environment has. Raises NodeError or NotInstalled."""
+        node = await connect(environment.target, application_name="fastdowntime reading the ledger",
+                             reactor=self.master.reactor)
+        try:
+            return await ledger.read(node)
+        finally:
+            node.close()
+
+    async def my_turn(self) -> bool:
+        """Wait until no other deployment of this master is at work on the database; False where that was stopped."""
+        self.say("waiting for another deployment of this database to end")
+        self._turn = Deferred.fromCoroutine(self.outages.take_turn(self.build_id, self.environment.target.label))
+        try:
+            await self._turn
+        except CancelledError:
+            self.say("given up before it was its turn")
+        return not self.stop_reason
+
+    async def set_durably(self, name: str, value: object) -> None:
+        """Set a build property and return when it is in Buildbot's database."""
+        self.setProperty(name, value, self.name)
+        await self.master.data.updates.setBuildProperty(self.build_id, str(name), value, self.name)
+
+    def _service(self, name: ServiceName) -> Any:
+        return self.master.service_manager.namedServices[name]

@@ -1,0 +1,65 @@
+"""The names by which builders, schedulers, services and properties are known to each other and to the web pages."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class BuilderName(StrEnum):
+    """The builders, in the order of a patch's way."""
+
+    STAGING = "staging"        # judges a landing and rehearses what is pending
+    PRODUCTION = "production"  # one cold patch, one fast downtime
+    LIVE = "live"              # one live patch, without an outage
+    APPROVE = "approve"        # a decision about a waiting production or live build
+    REOPEN = "reopen"          # emergency: undoes what a dead deployment closed
+
+
+LANDINGS = "landings"  # the scheduler that turns a landing into a build of `staging`
+
+# the schedulers by which people ask; a build of another scheduler is refused by its first step
+FORCED_BY = {
+    BuilderName.STAGING: "rehearse-now",
+    BuilderName.PRODUCTION: "deploy-patch",
+    BuilderName.LIVE: "deploy-live-patch",
+    BuilderName.APPROVE: "decide",
+    BuilderName.REOPEN: "reopen-database",
+}
+
+# the schedulers by which `staging` offers what it has rehearsed
+OFFERED_BY = {BuilderName.PRODUCTION: "offer-to-production", BuilderName.LIVE: "offer-to-live"}
+
+SCHEDULERS = frozenset({LANDINGS, *FORCED_BY.values(), *OFFERED_BY.values()})
+
+
+class ServiceName(StrEnum):
+    """The master's services that steps find by name: see `steps.services`."""
+
+    OUTAGES = "fastdowntime-outages"
+    APPROVALS = "fastdowntime-approvals"
+    EVIDENCE = "fastdowntime-evidence"
+    QUIESCENCE = "fastdowntime-quiescence"
+    PATCHES = "fastdowntime-patches"
+    VISITORS = "fastdowntime-visitors"
+
+
+class Property:
+    """Build properties (plain strings: Buildbot hands their names to database drivers) that carry a deployment
+    from step to step, and what a later build may ask.
+    """
+
+    PATCH = "patch"
+    SHA256 = "sha256"               # of the patch's bytes as they were rehearsed
+    DIGEST = "digest"               # of the evidence
+    REQUESTED_BY = "requested_by"   # list of names and addresses
+    APPROVED_BY = "approved_by"
+    APPROVED_DIGEST = "approved_digest"
+    SIGNOFF_PATCH = "signoff_patch"  # as the form has it, and as anybody may fill it in
+    SIGNED_OFF = "signed_off"        # the same, after `JudgeLanding` has made sure who it was
+    REASON = "reason"
+    BUILD = "build"
+    DECISION = "decision"
+    ENVIRONMENT = "environment"
+    OUTAGE_SECONDS = "outage_seconds"
+    # written durably before production is touched: no build of the same request may touch it again
+    BEGUN = "connections_prevented"

@@ -1,0 +1,126 @@
+"""Rehearse on staging: every pending patch, one at a time, with all phases of production, each of them timed.
+
+Stops at the first patch that is held back or fails: those behind it wait, because order matters. Each one that was
+rehearsed is offered to production at once, so that a later failure takes nothing back.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from downtime import deployments, errors, phases, sessions
+from downtime.evidence import Evidence
+from downtime.ledger import Origin
+from downtime.patches import Inventory, Patch
+from downtime.plan import plan
+from downtime.rehearsal import Rehearsal, Rehearsing
+from steps import landings, offers, wording
+from steps.base import RunbookStep
+from steps.names import Property
+from steps.results import SUCCESS, WARNINGS
+
+
+class HeldBack(errors.Refused):
+    """A pending patch may not be rehearsed; those behind it wait."""
+
+    happened = "{patch} is held back: {reason}{behind}"
+    next_step = ("revert that landing, or let somebody of people.signoff force this builder with signoff_patch={patch}"
+                 " and a reason")
+
+
+class RehearseOnStaging(RunbookStep):
+    """Looks at all that is pending on staging, whatever has landed: one landing may have freed another."""
+
+    name = "rehearse on staging"
+    environment_name = "staging"
+    warnOnWarnings = True
+
+    def __init__(self, settings: Any, **keywords: Any) -> None:
+        super().__init__(settings, **keywords)
+        self._rehearsing: Rehearsing | None = None
+        self._done: list[Evidence] = []
+
+    async def act(self) -> int:
+        inventory = (await self.patches.tip()).inventory
+        found = plan(inventory, await self.read_ledger(self.environment))
+        if not await self.my_turn():
+            return self.result_when_stopped()
+        try:
+            for place, patch in enumerate(found.pending):
+                if self.stopped:
+                    return self.result_when_stopped()
+                await self._one(inventory, patch, behind=len(found.pending) - place - 1)
+        finally:
+            await self.outages.release(self.build_id)
+        await self._offer_again(inventory)
+        self.say(self._summary())
+        return WARNINGS if any(each.needs_signoff for each in self._done) else SUCCESS
+
+    def stopping(self, reason: str) -> None:
+        if self._rehearsing is not None:
+            self._rehearsing.abort(reason)
+
+    async def _one(self, inventory: Inventory, patch: Patch, *, behind: int) -> None:
+        self.say(f"rehearsing {patch.id}")
+        applied = await self.read_ledger(self.environment)
+        held = await landings.why_held_back(self.patches, patch, self.settings, applied)
+        if held and self.getProperty(Property.SIGNED_OFF) not in (patch.id, patch.path):
+            raise HeldBack(patch=patch.id, reason=held, behind=f"; {behind} more behind it" if behind else "")
+        authors = await self.patches.repository.authors(patch.commit, patch.path)
+        origin = Origin(requested_by=", ".join(sorted(authors)), build_url=await self.build.getUrl())
+        rehearsal = await self._rehearse(inventory, patch, origin, reasons=self._signed_off(held))
+        evidence = rehearsal.evidence
+        await self.evidence_store.keep(evidence)
+        self._done.append(evidence)
+        await self._show(rehearsal)
+        await offers.offer(self, evidence, lane=patch.lane, authors=authors)
+
+    async def _rehearse(self, inventory: Inventory, patch: Patch, origin: Origin, *, reasons: tuple[str, ...]
+                        ) -> Rehearsal:
+        progress: list[str] = []
+        try:
+            self._rehearsing = Rehearsing(self.settings, deployments.deployment(patch, origin),
+                                          progress=progress.append, reactor=self.master.reactor)
+            self.outages.hold(self.build_id, self._rehearsing)
+            return await self.outages.supervise(
+                self.build_id, self._rehearsing.run(deployments.objections(inventory, patch), reasons=reasons))
+        finally:
+            self._rehearsing = None
+            await self.write(f"{patch.id} progress", "\n".join(progress))
+
+    def _signed_off(self, held: str) -> tuple[str, ...]:
+        if not held:
+            return ()
+        return (f"{held} (signed off for staging by {self.getProperty('owner')}: {self.getProperty(Property.REASON)})",)
+
+    async def _show(self, rehearsal: Rehearsal) -> None:
+        evidence, parts = rehearsal.evidence, [rehearsal.evidence.sentence, rehearsal.evidence.table]
+        if rehearsal.outage is not None:
+            parts += [phases.timeline(rehearsal.outage.phases), "kicked sessions:",
+                      sessions.report(rehearsal.outage.kicked)]
+        applied = rehearsal.outage or rehearsal.live
+        assert applied is not None, "a rehearsal took one of the two lanes"
+        parts += ["statements:", wording.statements(applied.statements)]
+        await self.write(evidence.patch_id, "\n\n".join(parts))
+        await self.setBuildData(f"evidence {evidence.patch_id}", evidence.to_json().encode(), "fastdowntime")
+
+    async def _offer_again(self, inventory: Inventory) -> None:
+        """When somebody asks: what staging has and production lacks, unless it waits for its approval already."""
+        if self.getProperty("owner") is None:
+            return
+        production = plan(inventory, await self.read_ledger(self.settings.environment("production")))
+        offered = {evidence.patch_id for evidence in self._done}
+        for patch in production.pending:
+            evidence = await self.evidence_store.find(patch.id, patch.sha256)
+            if evidence and patch.id not in offered and self.approvals.waiting_for(patch.id) is None:
+                authors = await self.patches.repository.authors(patch.commit, patch.path)
+                await offers.offer(self, evidence, lane=patch.lane, authors=authors)
+
+    def _summary(self) -> str:
+        if not self._done:
+            return "nothing is pending on staging"
+        slowest = max(self._done, key=lambda evidence: evidence.seconds)
+        signoff = [evidence.patch_id for evidence in self._done if evidence.needs_signoff]
+        sentence = (f"{wording.count(len(self._done), 'patch')} rehearsed: slowest {slowest.seconds:.3f} s"
+                    f" (limit {slowest.limit_seconds:g} s)")
+        return f"{sentence}; needs sign-off: {', '.join(signoff)}" if signoff else sentence

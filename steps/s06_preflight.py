@@ -1,0 +1,28 @@
+"""Preflight: opens every session, takes the deployment lock, and looks for reasons not to begin the outage."""
+
+from __future__ import annotations
+
+from downtime import deployments
+from steps import errands
+from steps.base import RunbookStep
+from steps.results import SUCCESS
+from steps.section import Section
+
+
+class Preflight(RunbookStep):
+    """What it opens belongs to the service `outages`, which closes it in any case."""
+
+    name = "preflight"
+
+    async def act(self) -> int:
+        if not await self.my_turn():
+            return self.result_when_stopped()
+        errand = await errands.read_approved(self)
+        deployment = deployments.deployment(errand.patch, errand.origin(await self.build.getUrl()))
+        section = Section(self.environment.target, deployment,
+                          deployments.outage_rules(self.settings, self.environment), reactor=self.master.reactor)
+        self.outages.hold(self.build_id, section)
+        lines = await section.prepare(deployments.objections(errand.inventory, errand.patch))
+        await self.write("preflight", "\n".join(lines))
+        self.say("nothing speaks against it")
+        return self.result_when_stopped() if self.stopped else SUCCESS

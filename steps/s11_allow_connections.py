@@ -1,0 +1,24 @@
+"""Allow connections: the outage is over, whatever came of the patch."""
+
+from __future__ import annotations
+
+from downtime import phases
+from downtime.phases import Phase, PhaseReport, PhaseState
+from steps.phase import PhaseStep
+from steps.section import Section
+
+
+class AllowConnections(PhaseStep):
+    name = "allow connections"
+    phase = Phase.ALLOW
+
+    async def details(self, section: Section, report: PhaseReport) -> None:
+        outcome = self.outages.outcome(self.build_id)
+        if report.state is PhaseState.DONE and outcome is not None:
+            self.say(opening(await outcome))
+
+
+def opening(outage: phases.Report) -> str:
+    """How long the database was closed, and what of that was the patch."""
+    return (f"open again after {outage.outage_seconds:.3f} s: patch {outage.patch_seconds:.3f} s,"
+            f" overhead {outage.overhead_seconds:.3f} s")

@@ -1,0 +1,81 @@
+"""Record: what came of it, as a timeline, in figures, and as production's own ledger has it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from downtime import errors, ledger, live, phases
+from steps import wording
+from steps.base import RunbookStep
+from steps.names import Property
+from steps.results import SKIPPED, SUCCESS
+
+
+class Record(RunbookStep):
+    """Says in one line what the build was: its headline."""
+
+    name = "record"
+    alwaysRun = True
+    haltOnFailure = False
+    reports_its_own_end = True
+    hideStepIf = staticmethod(lambda result, step: result == SKIPPED)
+
+    async def act(self) -> int:
+        outcome = self.outages.outcome(self.build_id)
+        if outcome is None:
+            return SKIPPED  # nothing was begun: the step that said no has said why
+        try:
+            report = await outcome
+        except errors.DowntimeError as error:  # a live application: the step that ran it has shown all of it
+            report = None
+            sentence = f"{self._patch} not deployed: {wording.headline(error)}"
+            self.say(sentence, headline=sentence)
+        await self.outages.release(self.build_id)
+        if report is not None:
+            await self._keep(report)
+        return SUCCESS
+
+    async def _keep(self, report: phases.Report | live.Report) -> None:
+        entry = next((each for each in await self.read_ledger(self.environment) if each.id == self._patch), None)
+        await self.write("ledger", _row(entry))
+        if isinstance(report, phases.Report):
+            await self.write("timeline", phases.timeline(report.phases))
+            self.setProperty(Property.OUTAGE_SECONDS, report.outage_seconds, self.name)
+        figures = figures_of(self._patch, report)
+        await self.setBuildData("outage", json.dumps(figures, sort_keys=True).encode(), "fastdowntime")
+        sentence = headline(self._patch, report)
+        self.say(sentence, headline=sentence)
+
+    @property
+    def _patch(self) -> str:
+        return str(self.getProperty(Property.PATCH))
+
+
+def figures_of(patch: str, report: phases.Report | live.Report) -> dict[str, Any]:
+    """What other programs may want to know of a deployment; durations in seconds."""
+    if isinstance(report, live.Report):
+        return {"patch": patch, "lane": "live", "applied": True, "outage_seconds": 0.0,
+                "patch_seconds": report.seconds, "retries": report.retries,
+                "started_at": report.started_at.isoformat()}
+    return {"patch": patch, "lane": "cold", "applied": report.applied, "outage_seconds": report.outage_seconds,
+            "patch_seconds": report.patch_seconds, "kicked": len(report.kicked), "drained": len(report.drained),
+            "started_at": report.started_at.isoformat(), "error": str(report.error) if report.error else None,
+            "phases": {each.phase: each.seconds for each in report.phases}}
+
+
+def headline(patch: str, report: phases.Report | live.Report) -> str:
+    """The deployment in one line."""
+    if isinstance(report, live.Report):
+        return f"{patch} deployed live in {report.seconds:.3f} s, without an outage"
+    outage = f"outage {report.outage_seconds:.3f} s, {wording.count(len(report.kicked), 'session')} kicked"
+    done = f"{patch} {'deployed' if report.applied else 'not deployed'}"
+    if report.error is None:
+        return f"{done}: {outage}"
+    return f"{done}: {wording.headline(report.error)}; {outage}; the database was left {report.error.left}"
+
+
+def _row(entry: ledger.Entry | None) -> str:
+    if entry is None:
+        return "production's ledger does not have the patch"
+    return "\n".join(f"{name:<13} {getattr(entry, name)}" for name in ledger.Entry.__slots__)

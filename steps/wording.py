@@ -1,0 +1,51 @@
+"""Texts for people: logs, summaries and figures. Whatever comes from SQL, git or clients is made printable here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from downtime import sessions
+from downtime.apply import AppliedStatement
+from downtime.errors import DowntimeError
+
+LONGEST_SUMMARY = 250  # characters; the log has the rest
+
+
+def readable(text: str) -> str:
+    """The text with every control and formatting character but line ends and tabs as a backslash code.
+
+    A log viewer interprets escape sequences, and a bidirectional mark can make SQL read as what it is not.
+    """
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def one_line(text: str) -> str:
+    """The text as part of a summary."""
+    line = readable(" ".join(text.split()))
+    return line if len(line) <= LONGEST_SUMMARY else f"{line[:LONGEST_SUMMARY - 1]}…"
+
+
+def headline(error: DowntimeError) -> str:
+    """The error's first line, and the first of its list where the first line only introduces one."""
+    lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return one_line(" ".join(lines[:2]) if lines[0].endswith(":") else lines[0])
+
+
+def count(number: int, noun: str) -> str:
+    """`1 session`, `37 sessions`."""
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}es" if noun.endswith("ch") else f"{noun}s"
+    return f"{number} {noun if number == 1 else plural}"
+
+
+def statements(applied: Sequence[AppliedStatement]) -> str:
+    """Each statement with its time, its command tag, its SQL and what the server remarked."""
+    parts = []
+    for each in applied:
+        head = f"line {each.statement.line}: {each.statement.kind}: {each.seconds:.3f} s, {each.status}"
+        notices = [f"    {sessions.quoted(notice.strip())}" for notice in each.notices]
+        parts.append("\n".join([head, *_indented(each.statement.text), *notices]))
+    return "\n\n".join(parts) or "no statement was finished"
+
+
+def _indented(text: str) -> list[str]:
+    return [f"    {line}" for line in readable(text).splitlines()]

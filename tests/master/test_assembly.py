@@ -1,0 +1,121 @@
+"""The whole configuration, as `buildbot checkconfig` reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from buildbot.config.errors import ConfigErrors
+from buildbot.config.master import MasterConfig, loadConfigDict
+from buildbot.plugins import schedulers, util, worker
+from buildbot.process.factory import BuildFactory
+from buildbot.warnings import ConfigWarning
+
+from master.assembly import configuration, extend
+from master.schedulers import touches_patches
+from steps.names import BuilderName, ServiceName
+from tests.master.settings_for_tests import a_settings, write_settings
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def a_foreign_configuration() -> dict[str, Any]:
+    """What somebody has built with Buildbot before we come: two builders, rules, a sign-in."""
+    factory = BuildFactory()
+    return {
+        "title": "Theirs", "buildbotNetUsageData": None, "protocols": {"pb": {"port": "tcp:0:interface=127.0.0.1"}},
+        "workers": [worker.LocalWorker("their-worker")],
+        "builders": [util.BuilderConfig(name="unit", workernames=["their-worker"], factory=factory)],
+        "schedulers": [schedulers.ForceScheduler(name="their-force", builderNames=["unit"])],
+        "www": {"port": 0, "auth": util.UserPasswordAuth({"them": "secret"}),
+                "authz": util.Authz(allowRules=[util.ForceBuildEndpointMatcher(builder="unit", role="their-admins")],
+                                    roleMatchers=[util.RolesFromUsername(["their-admins"], ["them"])])},
+    }
+
+
+def test_the_settings_alone_make_a_master(tmp_path: Path) -> None:
+    """Buildbot accepts what we make of them; no port is opened for workers."""
+
+    config = MasterConfig.loadFromDict(configuration(tmp_path, write_settings(tmp_path)), "master.cfg")
+    assert [builder.name for builder in config.builders] == [builder.value for builder in BuilderName]
+    assert config.protocols == {"null": {}}
+    assert {service.name for service in config.services.values()} >= {name.value for name in ServiceName}
+
+
+def test_every_mistake_in_the_settings_is_a_configuration_error(tmp_path: Path) -> None:
+    """`buildbot checkconfig` names each with its path, and does not start a half of it."""
+
+    path = write_settings(tmp_path, budget={"limit_seconds": 1, "typo": 2})
+    with pytest.raises(ConfigErrors) as caught:
+        configuration(tmp_path, path)
+    assert len(caught.value.errors) >= 2
+    assert all(str(path) in error for error in caught.value.errors)
+
+
+def test_what_should_not_stay_so_is_warned_of(tmp_path: Path) -> None:
+    """A password in clear works; `buildbot checkconfig` says that it is one."""
+
+    path = write_settings(tmp_path, environments={
+        "staging": {"database": "postgresql://patcher:secret@localhost:1/app"},
+        "production": {"database": "postgresql://patcher@localhost:2/app"}})
+    with pytest.warns(ConfigWarning, match=r"environments\.staging\.database: password in clear"):
+        configuration(tmp_path, path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    """With what to do about it."""
+
+    with pytest.raises(ConfigErrors, match=r"settings\.yaml.*no such file"):
+        configuration(tmp_path, tmp_path / "settings.yaml")
+
+
+def test_master_cfg_loads_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A link to it in Buildbot's base folder is enough."""
+
+    monkeypatch.setenv("FASTDOWNTIME_SETTINGS", str(write_settings(tmp_path)))
+    (tmp_path / "master.cfg").symlink_to(ROOT / "master.cfg")
+    _, config = loadConfigDict(str(tmp_path), "master.cfg")
+    assert {builder.name for builder in config["builders"]} == {builder.value for builder in BuilderName}
+
+
+def test_a_foreign_configuration_keeps_what_it_has(tmp_path: Path) -> None:
+    """Builders, sign-in, title and worker port stay; ours are added."""
+
+    theirs = a_foreign_configuration()
+    auth = theirs["www"]["auth"]
+    config = extend(theirs, a_settings(tmp_path))
+    loaded = MasterConfig.loadFromDict(config, "master.cfg")
+    assert [builder.name for builder in loaded.builders] == ["unit", *(builder.value for builder in BuilderName)]
+    assert config["www"]["auth"] is auth
+    assert loaded.title == "Theirs"
+    assert set(loaded.protocols) == {"pb", "null"}
+
+
+def test_extending_leaves_the_lists_of_the_foreign_configuration_alone(tmp_path: Path) -> None:
+    """A configuration may build its dictionary from module-level lists that live through a reconfig."""
+
+    theirs = a_foreign_configuration()
+    builders = theirs["builders"]
+    extend(theirs, a_settings(tmp_path))
+    assert len(builders) == 1
+
+
+def test_a_single_change_source_is_kept(tmp_path: Path) -> None:
+    """Buildbot takes one as well as a list of them."""
+
+    theirs = a_foreign_configuration()
+    source = theirs["change_source"] = object()
+    assert extend(theirs, a_settings(tmp_path))["change_source"][0] is source
+
+
+def test_a_landing_matters_when_it_touches_a_patch(tmp_path: Path) -> None:
+    """Added, changed or removed; code alone makes no build."""
+
+    class AChange:
+        def __init__(self, *files: str) -> None:
+            self.files = files
+
+    matters = touches_patches(a_settings(tmp_path))
+    assert matters(AChange("app/x.py", "database/schema/patch-1.sql"))
+    assert not matters(AChange("app/x.py", "database/schema/notes.txt"))

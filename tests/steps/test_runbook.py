@@ -1,0 +1,232 @@
+"""The whole runbook: a real master in this process, real databases, a real repository."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+from buildbot.process.results import FAILURE, SUCCESS, WARNINGS
+from buildbot.test.util.integration import RunMasterBase
+from twisted.internet import reactor, task
+
+from demo import application
+from demo.gitrepo import Repository
+from demo.servers import Server
+from downtime.settings import load
+from master.assembly import extend
+from master.schedulers import POLLER
+from steps.names import FORCED_BY, BuilderName, Property, ServiceName
+from tests.databases import Database, MakeDatabase
+from tests.master.settings_for_tests import PEOPLE, user, write_settings
+
+PATIENCE_SECONDS = 30.0
+PATCH = "database/schema/patch-1.sql"
+
+
+class ARunbook(RunMasterBase):
+    """Pushes, asks and decides as people do, below the web pages' sign-in."""
+
+    timeout = 120
+
+    @pytest.fixture(autouse=True)
+    def _give_databases(self, server: Server, make_database: MakeDatabase, tmp_path: Path) -> None:
+        # gate "refuse" closes one database: staging and production may be on the same server
+        self.staging: Database = make_database(server, gate="refuse")
+        self.production: Database = make_database(server, gate="refuse")
+        self.folder = tmp_path
+
+    async def start(self, **sections: Any) -> None:
+        (self.folder / "secret").write_text(application.password_of(application.PATCHER))
+        (self.folder / "secret").chmod(0o600)
+        self.repository = Repository.create(self.folder / "git")
+        self.repository.land({"README": "the application"}, "begin")
+        environments = {
+            name: {"database": database.target.dsn, "password_file": "secret", "gate": "refuse"}
+            for name, database in (("staging", self.staging), ("production", self.production))}
+        settings = load(write_settings(self.folder, **{
+            "repository": {"url": self.repository.url, "poll_seconds": 3600}, "environments": environments,
+            "users": {"fragile": [application.FRAGILE]}, "landing": {"code": ["**/*.py"]},
+            "people": PEOPLE, **sections}), {})
+        config = extend({}, settings)
+        config.pop("db", None)
+        await self.setup_master(config, startWorker=False)
+        await self.poll()
+
+    # -- what people do ------------------------------------------------------------------------------------------
+
+    async def land(self, **files: str) -> None:
+        self.repository.land({path.replace("__", "/").replace("_dot_", "."): text for path, text in files.items()},
+                             "a landing")
+        await self.poll()
+
+    async def poll(self) -> None:
+        (poller,) = [source for source in self.master.change_svc if source.name == POLLER]
+        await poller.poll()
+
+    async def force(self, builder: BuilderName, who: str, **fields: Any) -> dict[str, Any]:
+        """Press the builder's button; the build when it has ended, of a deployment when it waits or has ended."""
+        self.master.service_manager.namedServices[ServiceName.VISITORS].note(user(who))
+        _, requests = await self.master.data.control(
+            "force", {"owner": f"{who}@example.org", **fields}, ("forceschedulers", FORCED_BY[builder]))
+        (request_id,) = requests.values()
+
+        async def look() -> dict[str, Any] | None:
+            builds = await self.master.data.get(("buildrequests", request_id, "builds"))
+            return builds[0] if builds and (builds[0]["complete"] or self.waits(builds[0])) else None
+
+        return await self.until(look, f"a build of {builder}")
+
+    async def decide(self, build: dict[str, Any], who: str = "approver", decision: str = "approve",
+                     reason: str = "") -> dict[str, Any]:
+        request = self.master.service_manager.namedServices[ServiceName.APPROVALS].waiting(build["buildid"])
+        return await self.force(BuilderName.APPROVE, who, build=str(build["buildid"]), digest=request.digest,
+                                decision=decision, reason=reason)
+
+    # -- what they see -------------------------------------------------------------------------------------------
+
+    def waits(self, build: dict[str, Any]) -> bool:
+        approvals = self.master.service_manager.namedServices[ServiceName.APPROVALS]
+        return approvals.waiting(build["buildid"]) is not None
+
+    async def latest(self, builder: BuilderName, ready: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        builder_id = await self.master.data.updates.findBuilderId(builder.value)
+
+        async def look() -> dict[str, Any] | None:
+            builds = await self.master.data.get(("builders", builder_id, "builds"))
+            return next((build for build in reversed(builds) if ready(build)), None)
+
+        return await self.until(look, f"a build of {builder}")
+
+    async def ended(self, build: dict[str, Any]) -> dict[str, Any]:
+        async def look() -> dict[str, Any] | None:
+            found = await self.master.data.get(("builds", build["buildid"]))
+            return found if found["complete"] else None
+
+        return await self.until(look, "the build to end")
+
+    async def until(self, look: Callable[[], Any], what: str) -> dict[str, Any]:
+        deadline = reactor.seconds() + PATIENCE_SECONDS  # type: ignore[attr-defined]
+        while (found := await look()) is None:
+            self.assertLess(reactor.seconds(), deadline, f"waited in vain for {what}")  # type: ignore[attr-defined]
+            await task.deferLater(reactor, 0.02, lambda: None)
+        return dict(found)
+
+    async def summaries(self, build: dict[str, Any]) -> dict[str, str]:
+        """What each visible step of a build says."""
+        steps = await self.master.data.get(("builds", build["buildid"], "steps"))
+        return {step["name"]: step["state_string"] for step in steps if not step["hidden"]}
+
+    def columns(self, database: Database) -> set[str]:
+        return {name for (name,) in database.admin_sql(
+            "SELECT attname FROM pg_attribute WHERE attrelid = 'account'::regclass AND attnum > 0")}
+
+    # -- what they are promised ----------------------------------------------------------------------------------
+
+    async def test_a_landed_patch_reaches_production_after_an_approval(self) -> None:
+        """Push, rehearsal, approval, downtime: the headline has the outage, both databases have the column."""
+
+        await self.start()
+        client = self.production.connect("app")
+        await self.land(**{"database__schema__patch-1_dot_sql": "ALTER TABLE account ADD COLUMN note text;"})
+        rehearsal = await self.latest(BuilderName.STAGING, lambda build: build["complete"])
+        self.assertEqual(rehearsal["results"], SUCCESS, await self.summaries(rehearsal))
+        build = await self.latest(BuilderName.PRODUCTION, self.waits)
+        self.assertNotIn("note", self.columns(self.production))
+        decision = await self.decide(build)
+        self.assertEqual(decision["state_string"], "patch-1 approved by approver")
+        build = await self.ended(build)
+        self.assertEqual(build["results"], SUCCESS, await self.summaries(build))
+        self.assertRegex(build["state_string"], r"^patch-1 deployed: outage 0\.\d{3} s, 1 session kicked$")
+        self.assertIn("note", self.columns(self.production))
+        with self.assertRaises(psycopg2.Error):
+            client.cursor().execute("SELECT 1")
+
+    async def test_a_failing_patch_leaves_production_open_and_as_it_was(self) -> None:
+        """The step is red with the file's line, what follows reads "not reached", the database is open."""
+
+        await self.start()
+        self.production.admin_sql("INSERT INTO account (name) VALUES ('twice'), ('twice')")
+        await self.land(**{"database__schema__patch-1_dot_sql": "ALTER TABLE account ADD COLUMN note text;\n"
+                                                                "ALTER TABLE account ADD UNIQUE (name);"})
+        build = await self.latest(BuilderName.PRODUCTION, self.waits)
+        await self.decide(build)
+        build = await self.ended(build)
+        said = await self.summaries(build)
+        self.assertEqual(build["results"], FAILURE)
+        self.assertIn(f"{PATCH}, line 2:", said["apply patch"])
+        self.assertRegex(said["allow connections"], r"^open again after")
+        self.assertNotIn("note", self.columns(self.production))
+        self.production.connect("app").cursor().execute("SELECT 1")
+
+    async def test_a_fragile_user_in_a_transaction_stops_it_before_anything_is_closed(self) -> None:
+        """The refusal costs no outage, and the deployment succeeds when it is asked for again."""
+
+        await self.start()
+        await self.land(**{"database__schema__patch-1_dot_sql": "ALTER TABLE account ADD COLUMN note text;"})
+        build = await self.latest(BuilderName.PRODUCTION, self.waits)
+        upload = self.production.connect(application.FRAGILE)
+        upload.cursor().execute("SELECT 1")
+        await self.decide(build)
+        build = await self.ended(build)
+        self.assertEqual(build["results"], FAILURE)
+        self.assertIn("a fragile user is in the middle of a transaction", (await self.summaries(build))["preflight"])
+        upload.rollback()
+        build = await self.force(BuilderName.PRODUCTION, "operator", patch="patch-1")
+        await self.decide(build)
+        self.assertEqual((await self.ended(build))["results"], SUCCESS)
+
+    async def test_who_asked_or_wrote_it_may_not_approve_it(self) -> None:
+        """Four eyes, under whichever of their names they are listed; the deployment goes on waiting."""
+
+        await self.start(people={**PEOPLE, "approvers": ["operator", "developer"]})
+        await self.land(**{"database__schema__patch-1_dot_sql": "ALTER TABLE account ADD COLUMN note text;"})
+        build = await self.latest(BuilderName.PRODUCTION, self.waits)
+        self.assertEqual((await self.decide(build, "developer"))["results"], FAILURE)
+        await self.decide(build, "operator", "reject", "asking for it myself")
+        await self.ended(build)
+        build = await self.force(BuilderName.PRODUCTION, "operator", patch="patch-1")
+        self.assertEqual((await self.decide(build, "operator"))["results"], FAILURE)
+        self.assertTrue(self.waits(build))
+
+    async def test_a_mixed_landing_is_held_back_until_it_is_signed_off(self) -> None:
+        """Nobody but a sign-off person frees it, and production needs their kind again."""
+
+        await self.start()
+        await self.land(**{"database__schema__patch-1_dot_sql": "ALTER TABLE account ADD COLUMN note text;",
+                           "app__main_dot_py": "print()"})
+        rehearsal = await self.latest(BuilderName.STAGING, lambda build: build["complete"])
+        self.assertEqual(rehearsal["results"], FAILURE)
+        self.assertIn("app/main.py", (await self.summaries(rehearsal))["judge the landing"])
+        ask = {"signoff_patch": "patch-1", "reason": "the code is inert"}
+        refused = await self.force(BuilderName.STAGING, "operator", **ask)
+        self.assertEqual(refused["results"], FAILURE)
+        self.assertNotIn("note", self.columns(self.staging))
+        freed = await self.force(BuilderName.STAGING, "architect", **ask)
+        self.assertEqual(freed["results"], WARNINGS, await self.summaries(freed))
+        build = await self.latest(BuilderName.PRODUCTION, self.waits)
+        self.assertIn("needs a sign-off", (await self.decide(build))["state_string"])
+
+    async def test_a_request_that_has_begun_is_refused(self) -> None:
+        """After a crash Buildbot builds the same request again; production is not touched a second time."""
+
+        await self.start()
+        await self.land(**{"database__schema__patch-1_dot_sql": "ALTER TABLE account ADD COLUMN note text;"})
+        build = await self.latest(BuilderName.PRODUCTION, self.waits)
+        worker_id = await self.master.db.workers.findWorkerId("worker-that-died")
+        died, _ = await self.master.db.builds.addBuild(
+            builderid=build["builderid"], buildrequestid=build["buildrequestid"], workerid=worker_id,
+            masterid=self.master.masterid, state_string="")
+        await self.master.db.builds.setBuildProperty(died, Property.BEGUN, True, "test")
+        approvals = self.master.service_manager.namedServices[ServiceName.APPROVALS]
+        # the build under way ends as a stopping master ends it, and is built again
+        self.master.botmaster.shuttingDown = True
+        approvals.withdraw(build["buildid"])
+        await self.ended(build)
+        self.master.botmaster.shuttingDown = False
+        again = await self.latest(
+            BuilderName.PRODUCTION, lambda each: each["complete"] and each["buildid"] != build["buildid"]
+            and each["buildid"] != died)
+        self.assertIn("has begun to deploy already", (await self.summaries(again))["admit"])

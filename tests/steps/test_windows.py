@@ -1,0 +1,39 @@
+"""When a downtime may begin."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from downtime.settings import Windows
+from steps.windows import seconds_until_open
+
+WORKDAYS = Windows(cron=("30 8 * * mon-fri",), minutes=30)
+
+
+@pytest.mark.parametrize(("at", "seconds"), [
+    (datetime(2026, 1, 5, 8, 30, tzinfo=UTC), 0),           # a Monday, the very start
+    (datetime(2026, 1, 5, 8, 59, 59, tzinfo=UTC), 0),
+    (datetime(2026, 1, 5, 9, 0, tzinfo=UTC), 23.5 * 3600),  # over: tomorrow
+    (datetime(2026, 1, 5, 8, 0, tzinfo=UTC), 1800),
+    (datetime(2026, 1, 2, 9, 0, tzinfo=UTC), 71.5 * 3600),  # a Friday: not before Monday
+])
+def test_it_waits_for_the_next_start_unless_a_window_is_open(at: datetime, seconds: float) -> None:
+    """The end of a window does not belong to it."""
+
+    assert seconds_until_open(WORKDAYS, at) == seconds
+
+
+def test_windows_are_read_in_their_own_time_zone() -> None:
+    """Half past eight in Berlin is half past seven in London."""
+
+    berlin = Windows(cron=("30 8 * * *",), minutes=30, timezone="Europe/Berlin")
+    assert seconds_until_open(berlin, datetime(2026, 1, 5, 7, 30, tzinfo=UTC)) == 0
+    assert seconds_until_open(berlin, datetime(2026, 1, 5, 7, 0, tzinfo=UTC)) == 1800
+
+
+def test_without_windows_any_time_is_right() -> None:
+    """An operator who names none decides by approving."""
+
+    assert seconds_until_open(None, datetime(2026, 1, 5, tzinfo=UTC)) == 0

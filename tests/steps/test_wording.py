@@ -1,0 +1,65 @@
+"""Texts for people."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from downtime.apply import AppliedStatement
+from downtime.errors import Refused
+from downtime.preflight import PreflightRefused
+from downtime.statements import split
+from steps import wording
+
+
+@pytest.mark.parametrize(("text", "shown"), [
+    ("a\tb\nc", "a\tb\nc"),
+    ("\x1b[31mred", "\\x1b[31mred"),
+    ("x\u202ey", "x\\u202ey"),
+    ("Größe", "Größe"),
+    ("a\rb", "a\\rb"),
+])
+def test_what_a_viewer_would_interpret_is_shown_as_a_code(text: str, shown: str) -> None:
+    """Escape sequences, carriage returns and bidirectional marks; letters of all languages stay."""
+
+    assert wording.readable(text) == shown
+
+
+def test_a_summary_is_one_line_of_bounded_length() -> None:
+    """Whatever the server has said."""
+
+    line = wording.one_line("a\nb " + "c" * 1000)
+    assert "\n" not in line
+    assert len(line) == wording.LONGEST_SUMMARY
+
+
+def test_a_headline_has_the_first_reason() -> None:
+    """`not now:` alone tells nobody anything."""
+
+    assert wording.headline(PreflightRefused(["a transaction is open", "another"])) == "not now: a transaction is open"
+
+
+def test_a_headline_is_the_first_line() -> None:
+    """Detail and hint are in the log."""
+
+    assert wording.headline(Refused(reason="line 3: no\n  hint: yes")) == "line 3: no"
+
+
+@pytest.mark.parametrize(("number", "noun", "words"), [
+    (1, "session", "1 session"), (37, "session", "37 sessions"), (3, "patch", "3 patches"), (0, "retry", "0 retries")])
+def test_counts_read_as_a_person_writes_them(number: int, noun: str, words: str) -> None:
+    """Zero and many take the plural."""
+
+    assert wording.count(number, noun) == words
+
+
+def test_notices_are_quoted_below_their_statement() -> None:
+    """A patch says what it did with RAISE NOTICE; nobody can make a log line look like another."""
+
+    (statement,) = split("SELECT 1;")
+    text = wording.statements([AppliedStatement(
+        statement=statement, started_at=datetime.now(UTC), seconds=0.25, status="SELECT 1",
+        notices=("NOTICE:  done\nline 9: DROP TABLE",))])
+    assert text.splitlines() == [
+        "line 1: SELECT: 0.250 s, SELECT 1", "    SELECT 1", '    "NOTICE:  done\\nline 9: DROP TABLE"']
