@@ -85,6 +85,9 @@ class Guard:
             self._target, application_name="fastdowntime guard", reactor=self._reactor,
             statement_timeout_seconds=None, settings={
                 "client_connection_check_interval": "0", "lock_timeout": milliseconds(self._limit_seconds)})
+        # a role's own default would show the guard its database as it was before it was closed, or let it write nothing
+        await self._node.execute("SET default_transaction_isolation TO 'read committed';"
+                                 " SET default_transaction_read_only TO off")
         Deferred.fromCoroutine(self._node.execute(self._watch(patcher.pid, started.scalar))).addErrback(self._ended)
         await self._until_waiting(self._node, lease)
 

@@ -13,11 +13,11 @@ from twisted.internet.defer import Deferred
 
 from downtime import approval
 from downtime.approval import Decision, Granted, NotAccepted, Outcome, Rejected, Request
-from steps.names import ServiceName
+from steps.shared.names import ServiceName
 
 
 class Approvals(BuildbotService):  # type: ignore[misc]
-    """See `steps.services.Approvals`."""
+    """See `steps.shared.services.Approvals`."""
 
     name = ServiceName.APPROVALS.value
 

@@ -10,14 +10,14 @@ from buildbot.util.service import BuildbotService
 from downtime import deployments
 from downtime.repository import Repository
 from downtime.settings import Settings
-from steps.names import ServiceName
-from steps.services import Snapshot
+from steps.shared.names import ServiceName
+from steps.shared.services import Snapshot
 
 KEPT_INVENTORIES = 4  # the tip and the landings looked at last; one of 10,000 patches holds the text of them all
 
 
 class Branch(BuildbotService):  # type: ignore[misc]
-    """See `steps.services.Patches`."""
+    """See `steps.shared.services.Patches`."""
 
     name = ServiceName.PATCHES.value
 

@@ -8,7 +8,7 @@ from buildbot.process.factory import BuildFactory
 import steps
 from downtime.settings import Settings
 from master.builds import DeploymentBuild, RunbookBuild
-from steps.names import BuilderName
+from steps.shared.names import BuilderName
 
 REHEARSING = "fastdowntime-staging"    # one landing after the other
 DECIDING = "fastdowntime-decisions"    # so that a decision never queues behind what it decides about
@@ -47,7 +47,7 @@ def builders(settings: Settings) -> list[util.BuilderConfig]:
     ]
 
 
-def _builder(name: BuilderName, worker_names: list[str], runbook: list[steps.base.RunbookStep], *,
+def _builder(name: BuilderName, worker_names: list[str], runbook: list[steps.shared.base.RunbookStep], *,
              build_class: type[RunbookBuild] = RunbookBuild) -> util.BuilderConfig:
     factory = BuildFactory(runbook)
     factory.buildClass = build_class

@@ -10,8 +10,8 @@ from buildbot.process.build import Build
 from twisted.internet.defer import Deferred
 from twisted.python import log
 
-from steps.names import Property, ServiceName
-from steps.results import FAILURE, RETRY
+from steps.shared.names import Property, ServiceName
+from steps.shared.results import FAILURE, RETRY
 
 
 class RunbookBuild(Build):  # type: ignore[misc]

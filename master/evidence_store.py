@@ -7,13 +7,13 @@ from twisted.logger import Logger
 
 from downtime.evidence import Evidence
 from master.state import Drawer
-from steps.names import ServiceName
+from steps.shared.names import ServiceName
 
 LOG = Logger()
 
 
 class EvidenceStore(BuildbotService):  # type: ignore[misc]
-    """See `steps.services.EvidenceStore`."""
+    """See `steps.shared.services.EvidenceStore`."""
 
     name = ServiceName.EVIDENCE.value
 

@@ -16,8 +16,8 @@ from twisted.logger import Logger
 
 from downtime import errors
 from downtime.outage import Outage
-from steps.names import ServiceName
-from steps.services import Course
+from steps.shared.names import ServiceName
+from steps.shared.services import Course
 
 LOG = Logger()
 
@@ -34,7 +34,7 @@ class _Held:
 
 
 class Outages(BuildbotService):  # type: ignore[misc]
-    """See `steps.services.Outages` for what steps may ask of it."""
+    """See `steps.shared.services.Outages` for what steps may ask of it."""
 
     name = ServiceName.OUTAGES.value
 

@@ -13,8 +13,8 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from master.state import Drawer
-from steps.commands import Command
-from steps.names import ServiceName
+from steps.shared.commands import Command
+from steps.shared.names import ServiceName
 
 LOG = Logger()
 
@@ -22,7 +22,7 @@ OWED = "owed"  # build id (as text, JSON has no other keys) to the commands that
 
 
 class Quiescence(BuildbotService):  # type: ignore[misc]
-    """See `steps.services.Quiescence`."""
+    """See `steps.shared.services.Quiescence`."""
 
     name = ServiceName.QUIESCENCE.value
 

@@ -2,7 +2,7 @@
 
 Our rules stand before those of a configuration that was there before us: they decide about our builders, schedulers
 and workers and about nothing else. Where there was no configuration before us, whoever has no role may change nothing.
-What the rules cannot see (see `steps.asking`), the first step of each build looks at again.
+What the rules cannot see (see `steps.shared.asking`), the first step of each build looks at again.
 
 | builder    | ask for it          | stop, cancel | again, in another order |
 |------------|---------------------|--------------|-------------------------|
@@ -31,7 +31,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from downtime.settings import People, Role
-from steps.names import SCHEDULERS, BuilderName, ServiceName
+from steps.shared.names import SCHEDULERS, BuilderName, ServiceName
 
 LOG = Logger()
 

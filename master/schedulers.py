@@ -10,7 +10,7 @@ from buildbot.plugins import changes, schedulers, util
 from downtime.patches import Inventory
 from downtime.repository import without_credentials
 from downtime.settings import Settings
-from steps.names import FORCED_BY, LANDINGS, OFFERED_BY, BuilderName, Property
+from steps.shared.names import FORCED_BY, LANDINGS, OFFERED_BY, BuilderName, Property
 
 POLLER = "fastdowntime"  # also the name a hook gives: change_hook/poller?poller=fastdowntime
 APPROVE, REJECT = "approve", "reject"

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from master.state import Drawer
-from steps.names import ServiceName
+from steps.shared.names import ServiceName
 
 LOG = Logger()
 
@@ -23,7 +23,7 @@ PROVEN = ("email", "username")              # a full name is whatever its bearer
 
 
 class Visitors(BuildbotService):  # type: ignore[misc]
-    """See `steps.services.Visitors`."""
+    """See `steps.shared.services.Visitors`."""
 
     name = ServiceName.VISITORS.value
 

@@ -1,9 +1,6 @@
 """The runbook: one phase, one file, one Buildbot step; read from top to bottom it is what happens.
 
-Beside the steps: `base` and `phase` (what steps have in common), `names`, `results`, `services` (what they
-expect of the master), `asking`, `errands`, `landings`, `offers`, `staging_evidence` (what they share), `commands`,
-`windows`, `wording`.
-Nothing here imports `master`.
+What the steps have in common is in `steps.shared`. Nothing here imports `master`.
 """
 
 from steps.s01_judge_landing import JudgeLanding

@@ -5,10 +5,10 @@ from __future__ import annotations
 from downtime import errors
 from downtime.landing import Rejected
 from downtime.settings import Role
-from steps import asking, landings
-from steps.base import RunbookStep
-from steps.names import BuilderName, Property
-from steps.results import SUCCESS
+from steps.shared import asking, landings
+from steps.shared.base import RunbookStep
+from steps.shared.names import BuilderName, Property
+from steps.shared.results import SUCCESS
 
 
 class LandingRejected(errors.Refused):

@@ -14,10 +14,10 @@ from downtime.ledger import Origin
 from downtime.patches import Inventory, Patch
 from downtime.plan import plan
 from downtime.rehearsal import Rehearsal, Rehearsing
-from steps import landings, offers, wording
-from steps.base import RunbookStep
-from steps.names import Property
-from steps.results import SUCCESS, WARNINGS
+from steps.shared import landings, offers, wording
+from steps.shared.base import RunbookStep
+from steps.shared.names import Property
+from steps.shared.results import SUCCESS, WARNINGS
 
 
 class HeldBack(errors.Refused):

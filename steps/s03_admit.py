@@ -8,11 +8,11 @@ from downtime import errors
 from downtime.patches import Lane
 from downtime.plan import plan
 from downtime.settings import Role
-from steps import asking, errands
-from steps.base import RunbookStep
-from steps.errands import Errand
-from steps.names import BuilderName, Property
-from steps.results import SUCCESS
+from steps.shared import asking, errands
+from steps.shared.base import RunbookStep
+from steps.shared.errands import Errand
+from steps.shared.names import BuilderName, Property
+from steps.shared.results import SUCCESS
 
 BUILDER_OF = {Lane.COLD: BuilderName.PRODUCTION, Lane.LIVE: BuilderName.LIVE}
 

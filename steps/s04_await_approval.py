@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from downtime import errors
 from downtime.approval import Granted, Rejected, Request
-from steps import errands
-from steps.base import RunbookStep
-from steps.errands import Errand
-from steps.names import FORCED_BY, BuilderName, Property
-from steps.results import RETRY, SUCCESS
+from steps.shared import errands
+from steps.shared.base import RunbookStep
+from steps.shared.errands import Errand
+from steps.shared.names import FORCED_BY, BuilderName, Property
+from steps.shared.results import RETRY, SUCCESS
 
 HOW_TO_DECIDE = """\
 {sentence}

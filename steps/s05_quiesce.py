@@ -8,11 +8,11 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 
-from downtime import errors
-from steps import windows, wording
-from steps.base import RunbookStep
-from steps.commands import Command
-from steps.results import SUCCESS
+from downtime import errors, windows
+from steps.shared import wording
+from steps.shared.base import RunbookStep
+from steps.shared.commands import Command
+from steps.shared.results import SUCCESS
 
 
 class NotQuiesced(errors.Refused):

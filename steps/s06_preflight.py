@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from downtime import deployments
-from steps import errands
-from steps.base import RunbookStep
-from steps.results import SUCCESS
-from steps.section import Section
+from downtime.outage import Outage
+from steps.shared import errands
+from steps.shared.base import RunbookStep
+from steps.shared.results import SUCCESS
 
 
 class Preflight(RunbookStep):
@@ -19,7 +19,7 @@ class Preflight(RunbookStep):
             return self.result_when_stopped()
         errand = await errands.read_approved(self)
         deployment = deployments.deployment(errand.patch, errand.origin(await self.build.getUrl()))
-        section = Section(self.environment.target, deployment,
+        section = Outage(self.environment.target, deployment,
                           deployments.outage_rules(self.settings, self.environment), reactor=self.master.reactor)
         self.outages.hold(self.build_id, section)
         lines = await section.prepare(deployments.objections(errand.inventory, errand.patch))

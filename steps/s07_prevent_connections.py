@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from downtime.phases import Phase
-from steps.names import Property
-from steps.phase import PhaseStep
+from steps.shared.names import Property
+from steps.shared.phase import PhaseStep
 
 
 class PreventConnections(PhaseStep):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from downtime.phases import Phase
-from steps.phase import PhaseStep
+from steps.shared.phase import PhaseStep
 
 
 class CheckFragileUsers(PhaseStep):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from downtime import sessions
+from downtime.outage import Outage
 from downtime.phases import Phase, PhaseReport, PhaseState
-from steps import wording
-from steps.phase import PhaseStep
-from steps.section import Section
+from steps.shared import wording
+from steps.shared.phase import PhaseStep
 
 
 class KickConnections(PhaseStep):
@@ -18,5 +18,5 @@ class KickConnections(PhaseStep):
             return super().summary(report)
         return f"kicked {wording.count(len(self.section.kicked), 'session')} in {report.seconds * 1000:.0f} ms"
 
-    async def details(self, section: Section, report: PhaseReport) -> None:
+    async def details(self, section: Outage, report: PhaseReport) -> None:
         await self.write("kicked sessions", sessions.report(section.kicked))

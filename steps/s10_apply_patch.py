@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from downtime.outage import Outage
 from downtime.phases import Phase, PhaseReport
-from steps import wording
-from steps.phase import PhaseStep
-from steps.section import Section
+from steps.shared import wording
+from steps.shared.phase import PhaseStep
 
 
 class ApplyPatch(PhaseStep):
@@ -15,6 +15,6 @@ class ApplyPatch(PhaseStep):
     def summary(self, report: PhaseReport) -> str:
         return report.summary
 
-    async def details(self, section: Section, report: PhaseReport) -> None:
+    async def details(self, section: Outage, report: PhaseReport) -> None:
         await self.write("statements", wording.statements(section.statements))
         await self.write("patch.sql", section.deployment.patch.sql)

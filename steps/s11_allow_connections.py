@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from downtime import phases
+from downtime.outage import Outage
 from downtime.phases import Phase, PhaseReport, PhaseState
-from steps.phase import PhaseStep
-from steps.section import Section
+from steps.shared.phase import PhaseStep
 
 
 class AllowConnections(PhaseStep):
     name = "allow connections"
     phase = Phase.ALLOW
 
-    async def details(self, section: Section, report: PhaseReport) -> None:
+    async def details(self, section: Outage, report: PhaseReport) -> None:
         outcome = self.outages.outcome(self.build_id)
         if report.state is PhaseState.DONE and outcome is not None:
             self.say(opening(await outcome))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from steps import wording
-from steps.base import RunbookStep
-from steps.commands import Command
-from steps.results import FAILURE, SKIPPED, SUCCESS
+from steps.shared import wording
+from steps.shared.base import RunbookStep
+from steps.shared.commands import Command
+from steps.shared.results import FAILURE, SKIPPED, SUCCESS
 
 
 class Resume(RunbookStep):

@@ -6,10 +6,10 @@ import json
 from typing import Any
 
 from downtime import errors, ledger, live, phases
-from steps import wording
-from steps.base import RunbookStep
-from steps.names import Property
-from steps.results import SKIPPED, SUCCESS
+from steps.shared import wording
+from steps.shared.base import RunbookStep
+from steps.shared.names import Property
+from steps.shared.results import SKIPPED, SUCCESS
 
 
 class Record(RunbookStep):

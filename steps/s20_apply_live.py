@@ -8,10 +8,10 @@ from twisted.python import log
 
 from downtime import deployments
 from downtime.live import LiveApplication
-from steps import errands, wording
-from steps.base import RunbookStep
-from steps.names import Property
-from steps.results import SUCCESS
+from steps.shared import errands, wording
+from steps.shared.base import RunbookStep
+from steps.shared.names import Property
+from steps.shared.results import SUCCESS
 
 
 class ApplyLive(RunbookStep):

@@ -6,10 +6,10 @@ from downtime import errors
 from downtime.approval import Decision, Granted, NotAccepted, Request
 from downtime.plan import plan
 from downtime.settings import Role
-from steps import asking
-from steps.base import RunbookStep
-from steps.names import BuilderName, Property
-from steps.results import SUCCESS
+from steps.shared import asking
+from steps.shared.base import RunbookStep
+from steps.shared.names import BuilderName, Property
+from steps.shared.results import SUCCESS
 
 SHORTEST_DIGEST = 12  # characters: what the pages show; 48 bits are no accident
 

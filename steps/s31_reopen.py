@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from downtime import errors, recovery
 from downtime.settings import Role
-from steps import asking
-from steps.base import RunbookStep
-from steps.names import BuilderName, Property
-from steps.results import SUCCESS
+from steps.shared import asking
+from steps.shared.base import RunbookStep
+from steps.shared.names import BuilderName, Property
+from steps.shared.results import SUCCESS
 
 
 class UnknownEnvironment(errors.Refused):

@@ -17,7 +17,7 @@ from downtime.commands import COMMANDS
 from downtime.settings import Environments, Settings, load
 from downtime.settings.values import Section
 from master.roles import MAY_FORCE
-from steps.base import RunbookStep
+from steps.shared.base import RunbookStep
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])

@@ -14,7 +14,7 @@ from buildbot.warnings import ConfigWarning
 
 from master.assembly import configuration, extend
 from master.schedulers import touches_patches
-from steps.names import BuilderName, ServiceName
+from steps.shared.names import BuilderName, ServiceName
 from tests.master.settings_for_tests import a_settings, write_settings
 
 ROOT = Path(__file__).resolve().parent.parent.parent

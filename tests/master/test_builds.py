@@ -14,7 +14,7 @@ from master.approvals import Approvals
 from master.builds import DeploymentBuild
 from master.outages import Outages
 from master.quiescence import Quiescence
-from steps.names import Property
+from steps.shared.names import Property
 
 
 class Interrupted(BuildStep):  # type: ignore[misc]

@@ -11,7 +11,7 @@ from buildbot.test.util.integration import RunMasterBase
 from buildbot.www.authz import Forbidden
 
 from master.assembly import extend
-from steps.names import FORCED_BY, BuilderName
+from steps.shared.names import FORCED_BY, BuilderName
 from tests.master.settings_for_tests import a_settings, user
 
 NO_SOURCE = {"codebase": "", "repository": "", "branch": None, "revision": None, "project": ""}

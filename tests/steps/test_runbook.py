@@ -18,7 +18,7 @@ from demo.servers import Server
 from downtime.settings import load
 from master.assembly import extend
 from master.schedulers import POLLER
-from steps.names import FORCED_BY, BuilderName, Property, ServiceName
+from steps.shared.names import FORCED_BY, BuilderName, Property, ServiceName
 from tests.databases import Database, MakeDatabase
 from tests.master.settings_for_tests import PEOPLE, user, write_settings
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from downtime.outage import Outage
 from downtime.phases import Phase, PhaseReport, PhaseState
-from steps.base import RunbookStep
-from steps.names import Property
-from steps.results import FAILURE, SKIPPED, SUCCESS
-from steps.section import Section
+from steps.shared.base import RunbookStep
+from steps.shared.names import Property
+from steps.shared.results import FAILURE, SKIPPED, SUCCESS
 
 RESULTS = {PhaseState.DONE: SUCCESS, PhaseState.FAILED: FAILURE, PhaseState.NOT_REACHED: SKIPPED}
 
 
 def section_runs(step: Any) -> bool:
     """Whether the build has come as far as the critical section, and its master has lived since."""
-    return bool(step.getProperty(Property.BEGUN)) and isinstance(step.outages.course_of(step.build_id), Section)
+    return bool(step.getProperty(Property.BEGUN)) and isinstance(step.outages.course_of(step.build_id), Outage)
 
 
 def hidden_before_the_section(result: int, step: Any) -> bool:
@@ -51,13 +51,13 @@ class PhaseStep(RunbookStep):
             self.section.abort(reason)
 
     @property
-    def section(self) -> Section:
+    def section(self) -> Outage:
         section = self.outages.course_of(self.build_id)
-        assert isinstance(section, Section), "doStepIf has looked"
+        assert isinstance(section, Outage), "doStepIf has looked"
         return section
 
     def summary(self, report: PhaseReport) -> str:
         return report.summary if report.state is not PhaseState.DONE else f"{report.summary} ({report.seconds:.3f} s)"
 
-    async def details(self, section: Section, report: PhaseReport) -> None:
+    async def details(self, section: Outage, report: PhaseReport) -> None:
         """Logs beside the timeline."""

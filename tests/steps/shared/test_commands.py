@@ -8,7 +8,7 @@ from pathlib import Path
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
-from steps.commands import Command
+from steps.shared.commands import Command
 from tests.builders import until
 
 

@@ -7,9 +7,9 @@ from buildbot.reporters.utils import getURLForBuildrequest
 
 from downtime.evidence import Evidence
 from downtime.repository import without_credentials
-from steps.base import RunbookStep
-from steps.names import OFFERED_BY, Property
 from steps.s03_admit import BUILDER_OF
+from steps.shared.base import RunbookStep
+from steps.shared.names import OFFERED_BY, Property
 
 
 async def offer(step: RunbookStep, evidence: Evidence, *, lane: str, authors: frozenset[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from downtime.ledger import Entry
-from steps import landings
+from steps.shared import landings
 
 
 def an_entry(patch: str, minute: int) -> Entry:

@@ -12,7 +12,7 @@ from downtime import ledger
 from downtime.evidence import Evidence, signoff_reasons
 from downtime.patches import Patch
 from downtime.settings import Settings
-from steps.base import RunbookStep
+from steps.shared.base import RunbookStep
 
 
 async def find_evidence(step: RunbookStep, patch: Patch) -> Evidence | None:

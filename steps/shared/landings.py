@@ -8,7 +8,7 @@ from downtime import landing, ledger
 from downtime.landing import ChangedFile, Landing, Rejected, RejectionKind
 from downtime.patches import Patch
 from downtime.settings import Settings
-from steps.services import Patches
+from steps.shared.services import Patches
 
 # what stays wrong with a patch until it is reverted or signed off; everything else shows in the patch itself
 HOLDING = frozenset({RejectionKind.MIXED, RejectionKind.LANES})

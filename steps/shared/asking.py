@@ -10,8 +10,8 @@ from collections.abc import Collection
 
 from downtime import errors
 from downtime.settings import Role
-from steps.base import RunbookStep
-from steps.names import FORCED_BY, LANDINGS, OFFERED_BY, BuilderName
+from steps.shared.base import RunbookStep
+from steps.shared.names import FORCED_BY, LANDINGS, OFFERED_BY, BuilderName
 
 
 class NotAsked(errors.Refused):

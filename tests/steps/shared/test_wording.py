@@ -10,7 +10,7 @@ from downtime.apply import AppliedStatement
 from downtime.errors import Refused
 from downtime.preflight import PreflightRefused
 from downtime.statements import split
-from steps import wording
+from steps.shared import wording
 
 
 @pytest.mark.parametrize(("text", "shown"), [

@@ -20,9 +20,9 @@ from twisted.python.failure import Failure
 from downtime import errors, ledger
 from downtime.node import connect
 from downtime.settings import Environment, Settings
-from steps import services, wording
-from steps.names import Property, ServiceName
-from steps.results import CANCELLED, FAILURE, RETRY
+from steps.shared import services, wording
+from steps.shared.names import Property, ServiceName
+from steps.shared.results import CANCELLED, FAILURE, RETRY
 
 
 class RunbookStep(BuildStep):  # type: ignore[misc]

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from downtime.settings import Windows
-from steps.windows import seconds_until_open
+from downtime.windows import seconds_until_open
 
 WORKDAYS = Windows(cron=("30 8 * * mon-fri",), minutes=30)
 

@@ -33,7 +33,7 @@ SCHEDULERS = frozenset({LANDINGS, *FORCED_BY.values(), *OFFERED_BY.values()})
 
 
 class ServiceName(StrEnum):
-    """The master's services that steps find by name: see `steps.services`."""
+    """The master's services that steps find by name: see `steps.shared.services`."""
 
     OUTAGES = "fastdowntime-outages"
     APPROVALS = "fastdowntime-approvals"

@@ -11,9 +11,9 @@ from downtime import deployments, errors
 from downtime.evidence import Evidence
 from downtime.ledger import Origin
 from downtime.patches import Inventory, Patch
-from steps.base import RunbookStep
-from steps.names import Property
-from steps.staging_evidence import find_evidence
+from steps.shared.base import RunbookStep
+from steps.shared.names import Property
+from steps.shared.staging_evidence import find_evidence
 
 
 class NoPatchNamed(errors.Refused):
