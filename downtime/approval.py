@@ -84,4 +84,8 @@ def _not_entitled(request: Request, decision: Decision, name: str) -> str:
     asked = {who.casefold() for who in request.requested_by if who}
     if decision.approve and asked & {who.casefold() for who in decision.by}:
         return f"{name} asked for this deployment or wrote the patch; somebody else must approve it"
+    knows_authors_by_address = any("@" in who for who in asked)
+    if decision.approve and knows_authors_by_address and not any("@" in who for who in decision.by):
+        return (f"the sign-in of {name} has no e-mail address, so nobody can tell whether {name} wrote the patch; "
+                "add one (python -m master.people add NAME --email ADDRESS)")
     return ""

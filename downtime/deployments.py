@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from twisted.internet.threads import deferToThread
+
 from downtime import errors, ledger, patches, statements
 from downtime.apply import Deployment
 from downtime.patches import Inventory, Patch
@@ -23,7 +25,8 @@ class UnknownPatch(errors.Refused):
 async def inventory_at(repository: Repository, settings: Settings, commit: str) -> Inventory:
     """The patches of one commit, read from git. Raises RepositoryError."""
     files = await repository.files(commit, settings.patches.directory)
-    return patches.inventory(files, settings.patches, not_schema=settings.landing.not_schema, commit=commit)
+    return await deferToThread(patches.inventory, files, settings.patches, not_schema=settings.landing.not_schema,
+                               commit=commit)
 
 
 def outage_rules(settings: Settings, environment: Environment) -> Rules:
@@ -44,9 +47,11 @@ def find(inventory: Inventory, name: str, settings: Settings, commit: str) -> Pa
     return patch
 
 
-def deployment(patch: Patch, origin: ledger.Origin) -> Deployment:
+async def deployment(patch: Patch, origin: ledger.Origin) -> Deployment:
     """The patch, examined and ready to be applied. Raises Refused with everything that is wrong with it."""
-    return Deployment(patch=patch, statements=statements.examine(patch), origin=origin)
+    # a file of some megabytes takes the parser seconds, in which an outage may be running in this reactor
+    examined = await deferToThread(statements.examine, patch)
+    return Deployment(patch=patch, statements=examined, origin=origin)
 
 
 def objections(inventory: Inventory, patch: Patch) -> Objections:

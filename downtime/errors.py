@@ -146,7 +146,7 @@ class DeadlineExceeded(NodeError):
 class Aborted(DowntimeError):
     """The critical section was ended on somebody's word (Stop, shutdown); rolled back and reopened."""
 
-    happened = "aborted while {phase}: {reason}"
+    happened = "aborted in the phase “{phase}”: {reason}"
     left = Left.REOPENED
     next_step = "run the deployment again when you are ready"
 

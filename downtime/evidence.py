@@ -85,7 +85,7 @@ class Evidence:
         rows = [f"{'line':>6}  {'seconds':>9}  statement"]
         for each in self.statements:
             mark = "  <- slowest" if each.seconds == slowest and len(self.statements) > 1 else ""
-            rows.append(f"{each.line:>6}  {each.seconds:>9.3f}  {each.kind} ({each.status}){mark}")
+            rows.append(f"{each.line:>6}  {each.seconds:>9.3f}  {each.kind}{_result(each)}{mark}")
         rows.append(f"{'total':>6}  {self.seconds:>9.3f}  {self.verdict}")
         return "\n".join(rows)
 
@@ -102,6 +102,11 @@ class Evidence:
         document["statements"] = tuple(StatementTiming(**each) for each in document["statements"])
         document["signoff_reasons"] = tuple(document["signoff_reasons"])
         return cls(**document)
+
+
+def _result(each: StatementTiming) -> str:
+    """The server's command tag where it says more than the statement's kind: the number of rows."""
+    return "" if each.kind.startswith(each.status) else f" ({each.status})"
 
 
 def signoff_reasons(seconds: float, budget: Budget) -> tuple[str, ...]:

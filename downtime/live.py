@@ -43,7 +43,8 @@ SELECT i.indexrelid::regclass::text AS index, i.indrelid::regclass::text AS tabl
    AND EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = i.indexrelid AND c.relkind = 'i')
 """
 
-SELECT_JOURNAL = "SELECT statement FROM fastdowntime.live_journal WHERE id = %s AND sha256 = %s"
+# Finished statements of an earlier run, and how many there are of other bytes under the same name.
+SELECT_JOURNAL = "SELECT statement, sha256 FROM fastdowntime.live_journal WHERE id = %s"
 INSERT_JOURNAL = "INSERT INTO fastdowntime.live_journal (id, sha256, statement) VALUES (%s, %s, %s)"
 
 
@@ -63,6 +64,14 @@ class InvalidIndex(errors.Refused):
 
     happened = "invalid index left behind: {listing}"
     next_step = "{commands}; then run the deployment again"
+
+
+class EditedHalfWay(errors.Refused):
+    """The file was changed after an earlier run had finished some of its statements."""
+
+    happened = "{path} was edited after {count} of its statements were applied"
+    next_step = ("restore the file, or take those statements back by hand and DELETE their rows from"
+                 " fastdowntime.live_journal as its owner")
 
 
 class LivePatchFailed(errors.DowntimeError):
@@ -136,7 +145,7 @@ class LiveApplication:
     async def _apply(self, node: Node) -> Report:
         patch, statements = self._deployment.patch, self._deployment.statements
         started_at, began = datetime.now(UTC), monotonic()
-        finished = {row["statement"] for row in (await node.execute(SELECT_JOURNAL, (patch.id, patch.sha256))).rows}
+        finished = await self._finished(node)
         for number, statement in enumerate(statements, start=1):
             if number in finished:
                 self._progress(f"statement {number} of {len(statements)}: done by an earlier run")
@@ -150,6 +159,14 @@ class LiveApplication:
                                started_at=started_at, seconds=seconds, origin=self._deployment.origin)
         return Report(started_at=started_at, seconds=seconds, statements=tuple(self._applied),
                       resumed=len(finished), retries=self._retries)
+
+    async def _finished(self, node: Node) -> set[int]:
+        """Positions of the statements that an earlier run has finished. Raises EditedHalfWay."""
+        patch = self._deployment.patch
+        rows = (await node.execute(SELECT_JOURNAL, (patch.id,))).rows
+        if any(row["sha256"] != patch.sha256 for row in rows):
+            raise EditedHalfWay(path=patch.path, count=len(rows))
+        return {row["statement"] for row in rows}
 
     async def _run(self, node: Node, number: int, statement: Statement) -> None:
         count = len(self._deployment.statements)

@@ -299,7 +299,8 @@ class Outage:
         return Report(
             phases=self._chronicle.reports, started_at=self._chronicle.started_at,
             outage_seconds=self._chronicle.seconds,
-            patch_seconds=self._course.patch_seconds, proof_seconds=self._course.proof_seconds, applied=self._course.applied,
+            patch_seconds=self._course.patch_seconds, proof_seconds=self._course.proof_seconds,
+            applied=self._course.applied,
             statements=tuple(self._course.statements), drained=drained, error=failure,
             kicked=tuple(s for pid, s in self._kick.kicked.items() if pid not in drained_pids))
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from buildbot.config.errors import ConfigErrors
 from buildbot.warnings import ConfigWarning
+from twisted.internet import reactor
 
+from downtime import git
 from downtime.errors import SettingsError
+from downtime.repository import without_credentials
 from downtime.settings import Settings, find, load
 from master.approvals import Approvals
 from master.branch import Branch
@@ -18,11 +23,14 @@ from master.builders import builders, workers
 from master.evidence_store import EvidenceStore
 from master.outages import Outages
 from master.quiescence import Quiescence
+from master.recovery import Recovery
 from master.schedulers import all_schedulers, change_sources
 from master.visitors import Visitors
 from master.web import add_web
 
 TITLE = "Fast downtime"
+REACH_SECONDS = 10.0   # for a git server to answer `buildbot checkconfig`
+GIT_NO_SUCH_REF = 2    # exit status of `git ls-remote --exit-code` where nothing matches
 
 
 def configuration(folder: Path, path: Path | None = None) -> dict[str, Any]:
@@ -47,7 +55,10 @@ def extend(config: dict[str, Any], settings: Settings) -> dict[str, Any]:
     except SettingsError as problem:
         raise _configuration_errors(problem) from None
     config.setdefault("protocols", {}).setdefault("null", {})
-    services = [Outages(), Approvals(), EvidenceStore(), Quiescence(), Visitors(), Branch(settings=settings)]
+    for warning in (*settings.warnings, *_reach(settings)):
+        warnings.warn(f"settings: {warning}", category=ConfigWarning, stacklevel=1)
+    services = [Outages(), Approvals(), EvidenceStore(), Quiescence(), Visitors(), Branch(settings=settings),
+                Recovery(settings=settings)]
     for key, ours in (("workers", workers()), ("builders", builders(settings)),
                       ("schedulers", all_schedulers(settings)), ("services", services)):
         config[key] = [*config.get(key, ()), *ours]
@@ -61,9 +72,29 @@ def read_settings(path: Path) -> Settings:
         settings = load(path)
     except SettingsError as problem:
         raise _configuration_errors(problem) from None
-    for warning in settings.warnings:
-        warnings.warn(f"{path}: {warning}", category=ConfigWarning, stacklevel=1)
     return settings
+
+
+def _reach(settings: Settings) -> Iterator[str]:
+    """What is wrong with the way to the repository, for `buildbot checkconfig`.
+
+    A running master finds out by polling: it must not stand still for a git server, perhaps in the middle of an
+    outage, nor refuse to start without one.
+    """
+    if cast(Any, reactor).running:
+        return
+    about = settings.repository
+    try:
+        asked = subprocess.run(["git", "ls-remote", "--exit-code", "--", about.url, f"refs/heads/{about.branch}"],
+                               capture_output=True, text=True, timeout=REACH_SECONDS, check=False,
+                               stdin=subprocess.DEVNULL, env={**os.environ, **git.OURS})
+    except (OSError, subprocess.TimeoutExpired) as failure:
+        yield without_credentials(f"repository.url: {failure}")
+        return
+    if asked.returncode == GIT_NO_SUCH_REF:
+        yield without_credentials(f"repository.branch: {about.url} has no branch {about.branch}")
+    elif asked.returncode != 0:
+        yield without_credentials(f"repository.url: git cannot read {about.url}: {asked.stderr.strip()}")
 
 
 def _configuration_errors(problem: SettingsError) -> ConfigErrors:

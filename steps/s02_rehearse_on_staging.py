@@ -79,7 +79,7 @@ class RehearseOnStaging(RunbookStep):
                         ) -> Rehearsal:
         progress: list[str] = []
         try:
-            self._rehearsing = Rehearsing(self.settings, deployments.deployment(patch, origin),
+            self._rehearsing = Rehearsing(self.settings, await deployments.deployment(patch, origin),
                                           progress=progress.append, reactor=self.master.reactor)
             self.outages.hold(self.build_id, self._rehearsing)
             return await self.outages.supervise(

@@ -18,7 +18,7 @@ class Preflight(RunbookStep):
         if not await self.my_turn():
             return self.result_when_stopped()
         errand = await errands.read_approved(self)
-        deployment = deployments.deployment(errand.patch, errand.origin(await self.build.getUrl()))
+        deployment = await deployments.deployment(errand.patch, errand.origin(await self.build.getUrl()))
         section = Outage(self.environment.target, deployment,
                           deployments.outage_rules(self.settings, self.environment), reactor=self.master.reactor)
         self.outages.hold(self.build_id, section)

@@ -27,7 +27,7 @@ class ApplyLive(RunbookStep):
 
     async def act(self) -> int:
         errand = await errands.read_approved(self)
-        deployment = deployments.deployment(errand.patch, errand.origin(await self.build.getUrl()))
+        deployment = await deployments.deployment(errand.patch, errand.origin(await self.build.getUrl()))
         if not await self.my_turn():
             return self.result_when_stopped()
         progress = await self.addLog("progress", type="t")

@@ -38,7 +38,7 @@ async def run(context: Context, arguments: argparse.Namespace) -> ExitStatus:
     inventory = await context.inventory(commit)
     patch = deployments.find(inventory, arguments.patch, context.settings, commit)
     requested_by = whoever_asks() if arguments.requested_by is None else arguments.requested_by
-    deployment = deployments.deployment(
+    deployment = await deployments.deployment(
         patch, Origin(requested_by=requested_by, approved_by=arguments.approved_by))
     _warn(context, environment, patch.lane)
     context.confirm(f"Apply {patch.id} to {environment.name} ({environment.target.label})?", agreed=arguments.yes)

@@ -58,7 +58,7 @@ async def run(context: Context, arguments: argparse.Namespace) -> ExitStatus:
     inventory = await context.inventory(commit)
     chosen = await _chosen(context, inventory, arguments.patches, commit)
     # all are examined before the first one runs: a refusal has touched nothing
-    ready = [deployments.deployment(patch, Origin(requested_by=whoever_asks())) for patch in chosen]
+    ready = [await deployments.deployment(patch, Origin(requested_by=whoever_asks())) for patch in chosen]
     if arguments.rollback:
         _check_way_back(ready)
     if not ready:

@@ -101,7 +101,7 @@ class Environment(Section):
             for number, target in enumerate(targets):
                 if target.password is not None:
                     yield f"{path}.{key}[{number}]: password in clear; take it out."
-        for key in ("replicas", "poolers", "windows"):
+        for key in ("replicas", "poolers"):
             if getattr(self, key):
                 yield f"{path}.{key}: accepted, but this version does not act on it yet."
 

@@ -154,7 +154,7 @@ def test_an_interrupted_outage_is_awaited_until_the_database_is_open(project: Pr
 
     assert answer.status == 3
     assert "interrupted; waiting for the database to open" in answer.err
-    assert "aborted while apply patch: interrupted" in answer.err
+    assert "aborted in the phase “apply patch”: interrupted" in answer.err
     assert "The database was left reopened." in answer.err
     assert _ledger(project.production) == []
     project.production.connect("app")

@@ -1,0 +1,40 @@
+"""One deployment at a time per database."""
+
+from __future__ import annotations
+
+import pytest
+
+from downtime import deployment_lock
+from tests.builders import a_node
+from tests.databases import Database, MakeDatabase
+
+
+async def test_the_second_is_refused_until_the_first_has_ended(each_database: Database) -> None:
+    """The holder is named with application and pid; its end gives the lock back."""
+    first, second = await a_node(each_database.target), await a_node(each_database.target)
+    try:
+        await deployment_lock.take(first)
+        with pytest.raises(deployment_lock.DeploymentUnderWay, match=rf"test of patcher .* pid {first.pid}"):
+            await deployment_lock.take(second)
+        first.close()
+        await second.execute("SELECT pg_terminate_backend(%s, 5000)", (first.pid,))
+        await deployment_lock.take(second)
+        held = await deployment_lock.holder(second)
+    finally:
+        first.close()
+        second.close()
+
+    assert held is not None
+    assert held["pid"] == second.pid
+
+
+async def test_other_databases_of_the_server_are_not_concerned(database: Database, make_database: MakeDatabase) -> None:
+    """Staging and production may live in one cluster."""
+    here, there = await a_node(database.target), await a_node(make_database(database.server).target)
+    try:
+        await deployment_lock.take(here)
+        await deployment_lock.take(there)
+        assert (await deployment_lock.holder(there) or {})["pid"] == there.pid
+    finally:
+        here.close()
+        there.close()

@@ -1,0 +1,71 @@
+"""Reasons not to begin, all at once, as complete sentences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from downtime import preflight
+from downtime.preflight import Observation
+from downtime.sessions import Session, Verdict
+
+NOBODY = Verdict(fragile=(), unkickable=(), to_kick=())
+
+
+def an_observation(**given: Any) -> Observation:
+    harmless: dict[str, Any] = {
+        "role": "patcher", "server_version": 150000, "sees_sessions": True, "may_kick": True, "owns_database": True,
+        "in_recovery": False, "may_hold": True, "may_record": True, "is_superuser": False, "superusers": ["postgres"],
+        "prepared_transactions": []}
+    return Observation(**{**harmless, **given})
+
+
+@pytest.mark.parametrize(("given", "gate", "reason"), [
+    ({"server_version": 130000}, "hold", "older than 14"),
+    ({"in_recovery": True}, "", "is a standby"),
+    ({"sees_sessions": False}, "", "pg_monitor"),
+    ({"may_record": False}, "", "no ledger"),
+    ({"may_kick": False}, "refuse", "pg_signal_backend"),
+    ({"may_hold": False}, "hold", "no gate function"),
+    ({"owns_database": False}, "refuse", "does not own the database"),
+])
+def test_each_missing_right_is_named(given: dict[str, Any], gate: str, reason: str) -> None:
+    """One reason for one lack."""
+    (found,) = preflight.judge_server(an_observation(**given), gate=gate)
+
+    assert reason in found
+
+
+@pytest.mark.parametrize(("given", "gate"), [
+    ({}, "hold"), ({"may_hold": False}, "refuse"), ({"owns_database": False}, "hold"),
+    ({"may_hold": False, "owns_database": False, "may_kick": False}, "")])
+def test_rights_that_are_not_needed_are_not_asked_for(given: dict[str, Any], gate: str) -> None:
+    """Each gate needs its own; a live application needs neither."""
+
+    assert preflight.judge_server(an_observation(**given), gate=gate) == []
+
+
+def test_a_superuser_may_kick_superusers() -> None:
+    """Others may not."""
+
+    assert an_observation(is_superuser=True).unkickable_users == frozenset()
+    assert an_observation().unkickable_users == {"postgres"}
+
+
+def test_superusers_stand_in_the_way_of_kicking_all_only() -> None:
+    """The policy `transactions` leaves idle ones alone."""
+    admin = Session(pid=1, user="postgres", application="", client="", state="idle", transaction_seconds=None,
+                    last_query="", hidden=False)
+    verdict = Verdict(fragile=(), unkickable=(admin,), to_kick=())
+
+    reasons = [preflight.judge_traffic(an_observation(), verdict, long_transaction_seconds=60, kick_all=kick_all)
+               for kick_all in (True, False)]
+
+    assert [len(each) for each in reasons] == [1, 0]
+
+
+def test_a_quiet_server_has_no_reasons() -> None:
+    """Nothing found is nothing said."""
+
+    assert preflight.judge_traffic(an_observation(), NOBODY, long_transaction_seconds=60, kick_all=True) == []
