@@ -42,8 +42,8 @@ async def run_statement(node: Node, deployment: Deployment, statement: Statement
     node.notices.take()
     try:
         result = await node.execute(statement.text)
-    except (errors.StatementCancelled, errors.LockNotAvailable):
-        raise  # these may be an abort, or worth another attempt: the caller knows
+    except errors.LockNotAvailable:
+        raise  # worth another attempt: the caller knows
     except errors.StatementFailed as error:
         raise PatchFailed.at(deployment.patch, statement, error) from error
     return AppliedStatement(statement=statement, started_at=started_at, seconds=monotonic() - began,
@@ -68,8 +68,7 @@ async def apply_cold(node: Node, deployment: Deployment, *, before_each: Callabl
         await _check_deferred_constraints(node, deployment)
     seconds = monotonic() - began
     before_each()
-    await node.execute("RESET SESSION AUTHORIZATION")
-    await node.execute("RESET ROLE")
+    await node.execute("RESET SESSION AUTHORIZATION; RESET ROLE")
     patch = deployment.patch
     await ledger.write(node, patch_id=patch.id, sha256=patch.sha256, lane=patch.lane, commit=patch.commit,
                        started_at=started_at, seconds=seconds, origin=deployment.origin)
@@ -80,10 +79,14 @@ async def _check_deferred_constraints(node: Node, deployment: Deployment) -> Non
     """What COMMIT would find is found here, where it still is the patch that failed. Raises PatchFailed."""
     try:
         await node.execute("SET CONSTRAINTS ALL IMMEDIATE")
-    except errors.StatementCancelled:
-        raise
     except errors.StatementFailed as error:
         raise PatchFailed.at(deployment.patch, deployment.statements[-1], error) from error
+
+
+def was_cancelled(error: BaseException | None) -> bool:
+    """Whether an error is, or goes back to, a statement that was cancelled: by an abort, or by its timeout."""
+    return isinstance(error, errors.StatementCancelled) or (
+        error is not None and isinstance(error.__cause__, errors.StatementCancelled))
 
 
 class PatchFailed(errors.DowntimeError):

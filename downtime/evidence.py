@@ -47,7 +47,7 @@ class Evidence:
     sha256: str                # of the patch's bytes
     lane: str
     commit: str
-    server: str                # where it was rehearsed, and the server's version
+    server: str                # where it was rehearsed: host:port/database
     rehearsed_at: datetime
     seconds: float             # total application time: the figure the budget is about
     outage_seconds: float      # of the rehearsed downtime without the gate's self-test; 0 for a live patch

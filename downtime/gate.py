@@ -29,6 +29,8 @@ from downtime.guard import Guard
 from downtime.node import Node, connect, milliseconds
 from downtime.target import Target
 
+MAINTENANCE_DATABASE = "postgres"  # from where gate "refuse" closes and opens: a database cannot close itself
+APPLICATION_NAME = "fastdowntime gate"
 LOCK_WAIT_SECONDS = 0.2   # longer: clients queue behind our waiting lock; shorter: ordinary readers of pg_roles win
 LOCK_ATTEMPTS = 5
 LOCK_PAUSE_SECONDS = 0.3  # lets the clients that queued behind an attempt pass before the next
@@ -48,6 +50,13 @@ class GateBlocked(errors.Refused):
     happened = "connections could not be prevented: {listing}"
     next_step = "run the deployment again when that transaction has ended"
     left = errors.Left.REOPENED
+
+
+class CannotRefuse(errors.Refused):
+    """A database cannot be closed from inside, and there is no other to do it from."""
+
+    happened = "gate refuse cannot close {database}: it works from there"
+    next_step = "set the environment's gate to hold, or keep the application in a database of its own"
 
 
 class GateLeaks(errors.DowntimeError):
@@ -143,6 +152,8 @@ class Refuse:
         self._closed = False
 
     async def arm(self, patcher: Node) -> None:
+        if self._target.database == MAINTENANCE_DATABASE:
+            raise CannotRefuse(database=MAINTENANCE_DATABASE)
         self._patcher = patcher
         self._maintenance = await self._connect()
         await self._guard.arm(patcher=patcher, lease=self._maintenance)
@@ -150,8 +161,12 @@ class Refuse:
     async def prevent(self) -> None:
         maintenance = await self._at_hand()
         async with maintenance.transaction():
+            await maintenance.execute(f"SET LOCAL lock_timeout = '{milliseconds(LOCK_WAIT_SECONDS)}'")
             self._closed = True  # from here on the COMMIT may have been carried out, whatever we hear of it
-            await maintenance.execute(marker.closing(self._target.database, by=f"by backend {self._patcher.pid}"))
+            try:
+                await maintenance.execute(marker.closing(self._target.database, by=f"by backend {self._patcher.pid}"))
+            except errors.LockNotAvailable as error:
+                raise GateBlocked(listing="another transaction is changing the database's own settings") from error
 
     async def allow_in_transaction(self) -> None:
         await self._patcher.execute(marker.opening(self._target.database))
@@ -159,7 +174,10 @@ class Refuse:
     async def allow(self) -> None:
         if not self._closed:
             return
+        before = self._maintenance
         maintenance = await self._at_hand()
+        if before is not None and before is not maintenance:
+            await _ended(before.pid, maintenance)  # a COMMIT of its closing may still have been under way
         if (await marker.read(maintenance, self._target.database)).closed_by_us:
             async with maintenance.transaction():
                 await maintenance.execute(marker.opening(self._target.database))
@@ -182,5 +200,14 @@ class Refuse:
         return self._maintenance
 
     async def _connect(self) -> Node:
-        return await connect(self._target.with_database("postgres"), application_name="fastdowntime gate",
+        return await connect(self._target.with_database(MAINTENANCE_DATABASE), application_name=APPLICATION_NAME,
                              reactor=self._reactor)
+
+
+async def _ended(pid: int, node: Node) -> None:
+    """Return when a session of ours that was lost has ended in the server, too. Raises NodeError."""
+    # by name as well: the pid may be somebody else's by now
+    while (await node.execute(
+            "SELECT count(pg_catalog.pg_terminate_backend(pid)) AS there FROM pg_catalog.pg_stat_activity"
+            " WHERE pid = %s AND application_name = %s AND usename = current_user", (pid, APPLICATION_NAME))).scalar:
+        await deferLater(node.reactor, 0.005, lambda: None)

@@ -9,7 +9,7 @@ journalled statement. An index that a failed run left invalid is named with the 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
@@ -20,7 +20,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from downtime import deployment_lock, errors, ledger, preflight
-from downtime.apply import AppliedStatement, Deployment, run_statement
+from downtime.apply import AppliedStatement, Deployment, run_statement, was_cancelled
 from downtime.node import Node, connect, milliseconds
 from downtime.ready import Objections
 from downtime.statements import Statement
@@ -95,6 +95,7 @@ class LiveApplication:
         self._reactor = reactor
         self._abort_reason: str | None = None
         self._cancelling: Deferred[None] | None = None
+        self._writing_down = False
         self._worker: Node | None = None
         self._control: Node | None = None
         self._retries = 0
@@ -111,7 +112,8 @@ class LiveApplication:
         while self._worker is not None and self._control is not None and not self._control.closed:
             if self._worker.closed:
                 return  # it is over
-            await self._control.execute("SELECT pg_catalog.pg_cancel_backend(%s)", (self._worker.pid,))
+            if not self._writing_down:
+                await self._control.execute("SELECT pg_catalog.pg_cancel_backend(%s)", (self._worker.pid,))
             await deferLater(self._reactor, CANCEL_EVERY_SECONDS, lambda: None)
 
     async def run(self, objections: Objections) -> Report:
@@ -152,11 +154,12 @@ class LiveApplication:
                 continue
             await self._run(node, number, statement)
         seconds = monotonic() - began
-        async with node.transaction():
-            await node.execute("RESET SESSION AUTHORIZATION")
-            await node.execute("RESET ROLE")
+
+        async def record() -> None:
+            await node.execute("RESET SESSION AUTHORIZATION; RESET ROLE")
             await ledger.write(node, patch_id=patch.id, sha256=patch.sha256, lane=patch.lane, commit=patch.commit,
                                started_at=started_at, seconds=seconds, origin=self._deployment.origin)
+        await self._write_down(node, record)
         return Report(started_at=started_at, seconds=seconds, statements=tuple(self._applied),
                       resumed=len(finished), retries=self._retries)
 
@@ -177,12 +180,10 @@ class LiveApplication:
             applied = await run(node, number, statement)
         except errors.Aborted:
             raise
-        except errors.StatementCancelled as error:
-            if self._abort_reason is not None:
+        except errors.DowntimeError as error:
+            if self._abort_reason is not None and was_cancelled(error):
                 raise errors.Aborted(phase=f"statement {number} of {count}", reason=self._abort_reason,
                                      left=errors.Left.OPEN) from error
-            raise await self._failed(error, number) from error
-        except errors.DowntimeError as error:
             raise await self._failed(error, number) from error
         self._applied.append(applied)
         self._progress(f"    {applied.status} in {applied.seconds:.3f} s")
@@ -209,11 +210,28 @@ class LiveApplication:
 
     async def _by_itself(self, node: Node, number: int, statement: Statement) -> AppliedStatement:
         applied = await run_statement(node, self._deployment, statement)
-        await self._journal(node, number)
+        await self._write_down(node, lambda: self._journal(node, number))
         return applied
 
+    async def _write_down(self, node: Node, write: Callable[[], Awaitable[None]]) -> None:
+        """What was done is written down, abort or not; a cancel request under way may still hit it once."""
+        self._writing_down = True
+        try:
+            for last in (False, True):
+                try:
+                    async with node.transaction():
+                        await write()
+                    return
+                except errors.StatementCancelled:
+                    if last:
+                        raise
+        finally:
+            self._writing_down = False
+
     async def _journal(self, node: Node, number: int) -> None:
+        """In a transaction, whatever role the patch has taken on."""
         patch = self._deployment.patch
+        await node.execute("SET LOCAL SESSION AUTHORIZATION DEFAULT; SET LOCAL ROLE NONE")
         await node.execute(INSERT_JOURNAL, (patch.id, patch.sha256, number))
 
     async def _failed(self, error: errors.DowntimeError, number: int) -> LivePatchFailed:

@@ -92,6 +92,9 @@ class _Cursor(txpostgres.Cursor):  # type: ignore[misc]
         # txpostgres turns every 57014 into a bare CancelledError and loses the server's words
         return failure
 
+    def _cancel(self, deferred: Any) -> None:
+        self._connection.close()  # its own way is libpq's cancel request, which blocks the reactor
+
 
 class _Connection(txpostgres.Connection):  # type: ignore[misc]
     """A txpostgres connection that says when it was lost while idle, instead of logging "Unhandled Error"."""
@@ -209,7 +212,7 @@ async def connect(target: Target, *, application_name: str, statement_timeout_se
         await _within(reactor, connection.connect(**keywords), connect_seconds, connection, target.label, "connect")
     except errors.NodeError as error:
         if connection.pollable() is not None:
-            connection.close()  # a failed connection stays in the reactor otherwise
+            connection.close()  # it stays in the reactor otherwise
         if isinstance(error, errors.ConnectionsRefused | errors.DeadlineExceeded):
             raise
         raise errors.CannotConnect(node=target.label, reason=error.facts["reason"]) from error

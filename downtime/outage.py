@@ -30,8 +30,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from downtime import errors, gate, ledger, sessions
-from downtime.apply import AppliedStatement, Deployment, apply_cold
+from downtime.apply import AppliedStatement, Deployment, apply_cold, was_cancelled
 from downtime.chronicle import REPORT_SECONDS, Chronicle
+from downtime.clearing import Clearing
 from downtime.node import connect
 from downtime.phases import Phase, PhaseReport, Report
 from downtime.ready import IDLE_SECONDS, Objections, Ready, Rules, make_ready
@@ -39,9 +40,7 @@ from downtime.target import Target
 
 LOG = Logger()
 
-KICK_SECONDS = 10.0         # 1,000 sessions die in about 1 s; what still stands after this will not die by itself
 CANCEL_EVERY_SECONDS = 0.05  # an abort repeats its cancel request: the first may fall between two statements
-DRAIN_PACE = (2, 0.02)      # after the outage, policy `transactions`: sessions at a time and seconds between
 
 
 class _RolledBackAsAsked(errors.DowntimeError):
@@ -53,7 +52,6 @@ class _Course:
     """What happens while the section runs; frozen into a Report at its end."""
 
     statements: list[AppliedStatement] = field(default_factory=list)
-    idle: tuple[sessions.Session, ...] = ()
     patch_seconds: float = 0.0
     proof_seconds: float = 0.0
     committing: bool = False
@@ -81,8 +79,7 @@ class Outage:
         """Open and check everything; returns what was found, for a log. Raises as `make_ready` does."""
         self._prepared = await make_ready(self._target, self.deployment.patch.id, self._rules, objections,
                                           self._reactor)
-        self._kick = sessions.Kick(self._prepared.control, self._prepared.session_rules, self._reactor,
-                                   before_each=self._go_on)
+        self._clearing = Clearing(self._prepared, self._rules, self._reactor, before_each=self._go_on)
         return self._prepared.found
 
     async def close(self) -> None:
@@ -100,7 +97,7 @@ class Outage:
     @property
     def kicked(self) -> tuple[sessions.Session, ...]:
         """Sessions ended so far."""
-        return tuple(self._kick.kicked.values())
+        return self._clearing.kicked
 
     @property
     def statements(self) -> tuple[AppliedStatement, ...]:
@@ -139,10 +136,11 @@ class Outage:
         alive.stop()
         if limit.active():
             limit.cancel()
-        drained = await self._drain() if failure is None else ()
+        if failure is None:
+            await self._clearing.drain()
         await self.close()
         await self._pause(REPORT_SECONDS + CANCEL_EVERY_SECONDS)  # until every watcher was told, every timer has fired
-        return self._report(failure, drained)
+        return self._report(failure)
 
     def abort(self, reason: str) -> None:
         """End the section: cancel the statement, roll back, reopen. Without effect once the COMMIT is under way."""
@@ -168,30 +166,16 @@ class Outage:
         return f"new connections {'wait' if self._rules.gate == 'hold' else 'are refused'}"
 
     async def _check(self) -> str:
-        drain_until = monotonic() + self._rules.drain_seconds
-        while True:
-            self._go_on()
-            verdict = sessions.judge(await sessions.list_all(self._ready.control, self._ready.session_rules),
-                                     self._ready.session_rules)
-            if not verdict.in_transaction or monotonic() >= drain_until:
-                break
-            await self._pause(0.02)
-        if verdict.fragile:
-            raise sessions.FragileUsersActive(listing=sessions.listing(verdict.fragile))
-        self._course.idle = tuple(s for s in verdict.to_kick if not s.in_transaction)
+        verdict = await self._clearing.check()
         count = len(verdict.to_kick)
         self._chronicle.note(
             f"{count} sessions, {len(verdict.in_transaction)} in a transaction, none of a fragile user")
         return f"no fragile user among {count} sessions is in a transaction"
 
     async def _kick_sessions(self) -> str:
-        deadline = monotonic() + KICK_SECONDS
-        if self._rules.kick == "all":
-            await self._kick.everybody(deadline=deadline)
-        else:
-            await self._kick.those_in_a_transaction(deadline=deadline)
-        self._chronicle.note(f"{len(self._kick.kicked)} sessions kicked and gone")
-        return f"kicked {len(self._kick.kicked)} sessions"
+        await self._clearing.kick()
+        self._chronicle.note(f"{len(self.kicked)} sessions kicked and gone")
+        return f"kicked {len(self.kicked)} sessions"
 
     async def _apply(self) -> str:
         self._course.patch_seconds = await apply_cold(
@@ -235,7 +219,7 @@ class Outage:
         except errors.DowntimeError as error:
             failure = self._aborted(error)
             self._chronicle.failed(phase, failure)
-            raise failure from error
+            raise failure from (error if failure is not error else error.__cause__)
         self._chronicle.done(phase, summary)
 
     def _go_on(self) -> None:
@@ -245,7 +229,7 @@ class Outage:
     def _aborted(self, error: errors.DowntimeError) -> errors.DowntimeError:
         """A cancelled statement is an abort if it was we who cancelled it."""
         error.left = errors.Left.REOPENED
-        if self._abort_reason is not None and isinstance(error, errors.StatementCancelled):
+        if self._abort_reason is not None and was_cancelled(error):
             return errors.Aborted(phase=self._phase, reason=self._abort_reason)
         return error
 
@@ -275,17 +259,6 @@ class Outage:
             asking.close()
         return None if self._course.applied else failure
 
-    async def _drain(self) -> tuple[sessions.Session, ...]:
-        """Policy `transactions`: end the sessions that were idle, a few at a time, now that they may reconnect."""
-        if self._rules.kick == "all":
-            return ()
-        before = set(self._kick.kicked)
-        try:
-            await self._kick.idle_ones(self._course.idle, pace=DRAIN_PACE)
-        except errors.NodeError as error:
-            LOG.warn("draining idle sessions of {database}: {error}", database=self._target.label, error=error)
-        return tuple(session for pid, session in self._kick.kicked.items() if pid not in before)
-
     def _pause(self, seconds: float) -> Deferred[None]:
         return deferLater(self._reactor, seconds, lambda: None)
 
@@ -294,15 +267,12 @@ class Outage:
         assert self._prepared is not None, "prepare() comes first"
         return self._prepared
 
-    def _report(self, failure: errors.DowntimeError | None, drained: tuple[sessions.Session, ...]) -> Report:
-        drained_pids = {session.pid for session in drained}
+    def _report(self, failure: errors.DowntimeError | None) -> Report:
         return Report(
             phases=self._chronicle.reports, started_at=self._chronicle.started_at,
-            outage_seconds=self._chronicle.seconds,
-            patch_seconds=self._course.patch_seconds, proof_seconds=self._course.proof_seconds,
-            applied=self._course.applied,
-            statements=tuple(self._course.statements), drained=drained, error=failure,
-            kicked=tuple(s for pid, s in self._kick.kicked.items() if pid not in drained_pids))
+            outage_seconds=self._chronicle.seconds, patch_seconds=self._course.patch_seconds,
+            proof_seconds=self._course.proof_seconds, applied=self._course.applied, statements=self.statements,
+            kicked=self.kicked, drained=self._clearing.drained, error=failure)
 
 
 def _as_ours(error: Exception) -> errors.DowntimeError:

@@ -22,6 +22,7 @@ from downtime.target import Target
 
 PATCH_LOCK_SECONDS = 5.0  # a cold patch waits for nobody but what could not be kicked
 IDLE_SECONDS = 3.0        # the server ends a patcher that says nothing for so long inside its transaction
+FENCE_ANSWER_SECONDS = 2.0  # an answer takes 1 ms; later than this the way to the server is gone
 FENCE_SECONDS = 10.0      # for the patching session to end; a backend that outlives this will not die by itself
 
 # Ends a backend, known by pid and start; says whether it is still there. Works from any database of the cluster.
@@ -62,20 +63,27 @@ class Ready:
 
     async def fence(self) -> None:
         """End the patching session and wait until it is gone: nobody may open while it can commit. Raises NodeError."""
-        node = self.control
-        if node.closed:  # the maintenance database can be reached whatever the gate
-            node = await connect(self.target.with_database("postgres"), reactor=self.patcher.reactor,
-                                 application_name="fastdowntime fence", connect_seconds=FENCE_SECONDS)
-        deadline = monotonic() + FENCE_SECONDS
         try:
-            while (await node.execute(FENCE, (self.patcher.pid, self.patcher_started_at))).scalar:
-                if monotonic() > deadline:
-                    raise errors.DeadlineExceeded(node=node.label, what="ending the patching session",
-                                                  seconds=FENCE_SECONDS)
-                await deferLater(node.reactor, 0.005, lambda: None)
+            await self._fence(self.control)
+            return
+        except errors.NodeError:
+            self.control.close()  # lost as well, or not answering
+        # the maintenance database can be reached whatever the gate
+        node = await connect(self.target.with_database("postgres"), reactor=self.patcher.reactor,
+                             application_name="fastdowntime fence", connect_seconds=FENCE_SECONDS)
+        try:
+            await self._fence(node)
         finally:
-            if node is not self.control:
-                node.close()
+            node.close()
+
+    async def _fence(self, node: Node) -> None:
+        deadline = monotonic() + FENCE_SECONDS
+        who = (self.patcher.pid, self.patcher_started_at)
+        while (await node.execute(FENCE, who, deadline_seconds=FENCE_ANSWER_SECONDS)).scalar:
+            if monotonic() > deadline:
+                raise errors.DeadlineExceeded(node=node.label, what="ending the patching session",
+                                              seconds=FENCE_SECONDS)
+            await deferLater(node.reactor, 0.005, lambda: None)
 
     async def close(self) -> None:
         """Give back sessions and lock. Raises NodeError where the gate could not be disarmed."""
@@ -111,10 +119,12 @@ async def make_ready(target: Target, patch_id: str, rules: Rules, objections: Ob
         started_at = (await patcher.execute(
             "SELECT backend_start FROM pg_catalog.pg_stat_get_activity(pg_backend_pid())")).scalar
     except BaseException:
-        await the_gate.disarm()
-        for node in (patcher, control):
-            if node is not None:
-                node.close()
+        try:
+            await the_gate.disarm()
+        finally:
+            for node in (patcher, control):
+                if node is not None:
+                    node.close()
         raise
     return Ready(target=target, patcher=patcher, patcher_started_at=started_at, control=control, gate=the_gate,
                  session_rules=session_rules, found=found)

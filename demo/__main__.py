@@ -1,0 +1,169 @@
+"""The demo's commands: play the story, keep the demo running, measure.
+
+    python -m demo story     plays the whole story on real servers and says what came of it (make demo)
+    python -m demo up        starts everything and keeps it running (make up)
+    python -m demo down      ends it (make down)
+    python -m demo status    what is running, and how to sign in
+    python -m demo bench     outages against a shell script, planning, memory (make bench)
+
+Exit status 0: as told; 1: not; 2: wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from demo import bench, programme, story, upkeep
+from demo.buildmaster import MasterError
+from demo.companions import CompanionError
+from demo.contest import ContestError
+from demo.gitrepo import GitError
+from demo.installations import ServerError
+from demo.programme import StoryError
+from demo.sandbox import FOLDER, SandboxError, clear, refuse_what_is_not_ours, take
+from demo.stage import Stage
+from demo.web import WebError
+
+KNOWN = (StoryError, WebError, MasterError, SandboxError, ServerError, GitError, CompanionError, ContestError)
+
+
+class Narrator:
+    """Prints what happens, with the seconds since the beginning."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._began
+
+    def __call__(self, text: str) -> None:
+        stripped = text.lstrip("\n")
+        print("\n" * (len(text) - len(stripped)) + f"[{self.seconds:6.1f} s] {stripped}", flush=True)
+
+
+def play_story(arguments: argparse.Namespace) -> int:
+    """The whole story; the sandbox is removed at its end, but for summary.json and the buildmaster's log."""
+    tell, folder = Narrator(), arguments.folder
+    refuse_what_is_not_ours(folder)
+    upkeep.refuse_if_up(folder)
+    stage, failure = None, "interrupted"
+    try:
+        stage = Stage(upkeep.start(folder, tell), tell)
+        story.play(stage)
+        failure = ""
+    except KNOWN as error:
+        failure = f"{type(error).__name__}: {error}"
+    finally:
+        log = _take_down(folder, stage)
+        _write_summary(folder, stage, tell.seconds, failure, log)
+    _print_outcome(stage, tell.seconds, failure, folder)
+    return 1 if failure else 0
+
+
+def _take_down(folder: Path, stage: Stage | None) -> str:
+    """End everything; the buildmaster's log."""
+    log = ""
+    if stage is not None:
+        stage.close()
+        stage.master.stop()
+        log = stage.master.log.read_text(errors="replace")
+    clear(folder)
+    return log
+
+
+def _write_summary(folder: Path, stage: Stage | None, seconds: float, failure: str, log: str) -> None:
+    take(folder)
+    (folder / "twistd.log").write_text(log)
+    programme.write(folder / "summary.json", programme.summary(
+        stage.attempts if stage else (), seconds=seconds, failure=failure,
+        verdict_seconds=stage.verdict_seconds if stage else {}))
+
+
+def _print_outcome(stage: Stage | None, seconds: float, failure: str, folder: Path) -> None:
+    if stage is not None and stage.attempts:
+        print("\n" + programme.table(stage.attempts))
+        print("\noutage: the longest gap between two new connections, as an independent client saw it; "
+              f"usually it is {stage.attempts[0].resolution_seconds or 0:.3f} s")
+    if stage is not None and story.COLD in stage.verdict_seconds:
+        print(f"from git push to staging's verdict: {stage.verdict_seconds[story.COLD]:.1f} s (trivial patch)")
+    print(f"the same figures: {folder / 'summary.json'}")
+    if failure:
+        print(f"\nNot as told, after {seconds:.0f} s. {failure}\nThe buildmaster's log: {folder / 'twistd.log'}",
+              file=sys.stderr)
+    else:
+        print(f"\nEverything was as told, in {seconds:.0f} s.")
+
+
+def go_up(arguments: argparse.Namespace) -> int:
+    refuse_what_is_not_ours(arguments.folder)
+    upkeep.refuse_if_up(arguments.folder)
+    try:
+        print(upkeep.up(arguments.folder, Narrator()))
+    except BaseException:
+        clear(arguments.folder)  # half a demo is no use, and nobody would look for its processes
+        raise
+    return 0
+
+
+def go_down(arguments: argparse.Namespace) -> int:
+    ended = clear(arguments.folder)
+    print("ended " + ", ".join(ended) if ended else "nothing was running")
+    return 0
+
+
+def show_status(arguments: argparse.Namespace) -> int:
+    print(upkeep.status(arguments.folder))
+    return 0
+
+
+def measure(arguments: argparse.Namespace) -> int:
+    tell = Narrator()
+    bench.run(rounds=arguments.rounds, deployments=arguments.deployments,
+              tell=lambda text: print(f"[{tell.seconds:6.1f} s] {text}", file=sys.stderr, flush=True))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m demo", description="Real servers to look at fast downtimes on.")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="where everything is kept (default: .demo)")
+    commands = parser.add_subparsers(required=True, metavar="story|up|down|status|bench")
+
+    def command(name: str, text: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text)
+        added.set_defaults(run=run)
+        return added
+
+    command("story", "play the whole story on real servers and say what came of it", play_story)
+    command("up", "start everything and keep it running", go_up)
+    command("down", "end what `up` has started", go_down)
+    command("status", "what is running, and how to sign in", show_status)
+    measuring = command("bench", "measure outages against a shell script, planning, and the master's memory", measure)
+    measuring.add_argument("--rounds", type=int, default=5, help="of each contender (default: 5)")
+    measuring.add_argument("--deployments", type=int, default=20,
+                           help="through a buildmaster, to watch its memory; 0: none (default: 20)")
+    return parser
+
+
+def main() -> int:
+    arguments = _parser().parse_args()
+    arguments.folder = arguments.folder.absolute()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended or interrupted: nothing is left behind
+    try:
+        status: int = arguments.run(arguments)
+        return status
+    except KNOWN as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; everything was stopped", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,3 @@
+-- apply: cold
+-- Uploads are listed by name.
+CREATE INDEX upload_path ON upload (path);

@@ -1,0 +1,122 @@
+"""Keep a demo running: everything that `make up` starts outlives it, and `make down` ends it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from demo import application, story
+from demo.buildmaster import NAME as BUILDMASTER
+from demo.buildmaster import Buildmaster
+from demo.companions import ROOT, client_arguments
+from demo.processes import Register, without_postgres_variables
+from demo.programme import table
+from demo.sandbox import Sandbox, SandboxError
+from demo.stage import CLIENTS, Stage
+
+CLIENTS_NAME = "clients"
+FIRST_LOOK_SECONDS = 0.5  # a process that cannot start is dead by then
+
+Tell = Callable[[str], None]
+
+INVITATION = """\
+
+The demo is up: {address}
+
+  sign in as  {people}
+  passwords   NAME-secret, for example {example}
+
+Things to try:
+  {slow} waits in the builder `production` for a sign-off: read its evidence, then approve it as
+  architect with the button of the builder `approve`, and look at the steps of its outage
+  land a patch of your own in {repository} (branch devel, folder database/schema)
+  ask from a terminal:
+    {python} -m downtime --settings {settings} status
+  put the fragile script into a transaction, and out of it:
+    echo begin > {pipe}
+    echo commit > {pipe}
+
+make down stops it all.
+"""
+
+
+def up(folder: Path, tell: Tell) -> str:
+    """Start everything and play a little history; what to try."""
+    master = start(folder, tell, outlives_us=True)
+    stage = Stage(master, tell)
+    try:
+        story.play(stage, story.PROLOGUE)
+        tell("\nA slow patch, for you to decide about")
+        stage.rehearse(story.SLOW)
+        stage.waiting(story.SLOW)
+    finally:
+        stage.close()
+    tell("\n" + table(stage.attempts))
+    keep_clients(master.sandbox)
+    return invitation(master.sandbox)
+
+
+def start(folder: Path, tell: Tell, *, outlives_us: bool = False) -> Buildmaster:
+    """A running buildmaster in a sandbox of its own. Raises SandboxError, ServerError, MasterError."""
+    tell("starting two PostgreSQL servers, a git repository and a buildmaster …")
+    sandbox = Sandbox.create(folder, outlives_us=outlives_us)
+    sandbox.record_baseline()
+    for name, server in sandbox.servers.items():
+        tell(f"  {name}: PostgreSQL {server.installation.release} on port {server.port}")
+    master = Buildmaster(sandbox)
+    master.create()
+    master.start(outlives_us=outlives_us)
+    tell(f"  buildmaster: {sandbox.address}")
+    return master
+
+
+def keep_clients(sandbox: Sandbox) -> subprocess.Popen[bytes]:
+    """Clients that stay; the fragile script obeys what is written into a pipe. Raises SandboxError."""
+    pipe = fragile_pipe(sandbox)
+    os.mkfifo(pipe, 0o600)
+    both_ends = os.open(pipe, os.O_RDWR)  # a pipe that its reader may write to never ends
+    try:
+        with (sandbox.folder / "clients.log").open("ab") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "demo.clients", *client_arguments(**CLIENTS)], cwd=ROOT, stdin=both_ends,
+                stdout=output, stderr=output, start_new_session=True, env=without_postgres_variables(
+                    CLIENTS_DSN=sandbox.dsn(application.APPLICATION), FRAGILE_DSN=sandbox.dsn(application.FRAGILE)))
+    finally:
+        os.close(both_ends)
+    sandbox.register.add(CLIENTS_NAME, process.pid)
+    time.sleep(FIRST_LOOK_SECONDS)
+    if process.poll() is not None:
+        raise SandboxError(f"the clients did not start: {(sandbox.folder / 'clients.log').read_text()}")
+    return process
+
+
+def fragile_pipe(sandbox: Sandbox) -> Path:
+    return sandbox.folder / "fragile-script"
+
+
+def status(folder: Path) -> str:
+    """What is running, as text. Raises SandboxError where there is no demo."""
+    sandbox = Sandbox.open(folder)
+    lines = [f"PostgreSQL {name:<11} {'running' if server.running else 'not running'}, port {server.port}"
+             for name, server in sandbox.servers.items()]
+    lines += [f"{name:<22} {'running' if process.alive else 'not running'}, process {process.pid}"
+              for name, process in sandbox.register.all().items()]
+    return "\n".join(lines) + invitation(sandbox)
+
+
+def invitation(sandbox: Sandbox) -> str:
+    """The address, who can sign in, and what to try."""
+    people = sandbox.passwords
+    return INVITATION.format(
+        slow=story.SLOW, address=sandbox.address, people=", ".join(people), example=people["operator"],
+        python=sys.executable, repository=sandbox.repository.url, settings=sandbox.settings, pipe=fragile_pipe(sandbox))
+
+
+def refuse_if_up(folder: Path) -> None:
+    """Raises SandboxError where a buildmaster of this folder is alive."""
+    if Register(folder / "processes.json").find(BUILDMASTER) is not None:
+        raise SandboxError(f"the demo is up already, at {Sandbox.open(folder).address}: make down stops it")

@@ -1,0 +1,77 @@
+"""Who may stay and who must go while a patch is applied, as the environment's `kick` policy has it.
+
+`all`: every client session is gone before the patch's first statement. `transactions`: only sessions inside a
+transaction are; the idle ones are ended after the outage, a few at a time, when they may reconnect at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from downtime import errors, sessions
+from downtime.ready import Ready, Rules
+
+LOG = Logger()
+
+KICK_SECONDS = 10.0     # 1,000 sessions die in about 1 s; what still stands after this will not die by itself
+LOOK_EVERY_SECONDS = 0.02
+DRAIN_PACE = (2, 0.02)  # sessions at a time, and seconds between
+
+
+class Clearing:
+    """The sessions of one outage: check, kick, and (after the outage) drain."""
+
+    def __init__(self, ready: Ready, rules: Rules, reactor: Any, *, before_each: Callable[[], None]) -> None:
+        """`before_each` is called before every look and may raise to end the wait."""
+        self._ready = ready
+        self._rules = rules
+        self._reactor = reactor
+        self._before_each = before_each
+        self._kick = sessions.Kick(ready.control, ready.session_rules, reactor, before_each=before_each)
+        self._idle: tuple[sessions.Session, ...] = ()
+        self.drained: tuple[sessions.Session, ...] = ()
+
+    @property
+    def kicked(self) -> tuple[sessions.Session, ...]:
+        """Sessions ended so far, without the drained ones."""
+        drained = {session.pid for session in self.drained}
+        return tuple(session for pid, session in self._kick.kicked.items() if pid not in drained)
+
+    async def check(self) -> sessions.Verdict:
+        """Who is connected, once open transactions had `drain_seconds` to end. Raises FragileUsersActive."""
+        until = monotonic() + self._rules.drain_seconds
+        while True:
+            self._before_each()
+            found = await sessions.list_all(self._ready.control, self._ready.session_rules)
+            verdict = sessions.judge(found, self._ready.session_rules)
+            if not verdict.in_transaction or monotonic() >= until:
+                break
+            await deferLater(self._reactor, LOOK_EVERY_SECONDS, lambda: None)
+        if verdict.fragile:
+            raise sessions.FragileUsersActive(listing=sessions.listing(verdict.fragile))
+        self._idle = tuple(session for session in verdict.to_kick if not session.in_transaction)
+        return verdict
+
+    async def kick(self) -> None:
+        """End those who must go. Raises FragileUsersActive, UnkickableSessions or SessionsSurvive."""
+        deadline = monotonic() + KICK_SECONDS
+        if self._rules.kick == "all":
+            await self._kick.everybody(deadline=deadline)
+        else:
+            await self._kick.those_in_a_transaction(deadline=deadline)
+
+    async def drain(self) -> None:
+        """Policy `transactions`: end the sessions that were idle. What cannot be drained is noted and stays."""
+        if self._rules.kick == "all":
+            return  # nobody is left
+        before = set(self._kick.kicked)
+        try:
+            await self._kick.idle_ones(self._idle, pace=DRAIN_PACE)
+        except errors.NodeError as error:
+            LOG.warn("draining idle sessions of {database}: {error}", database=self._ready.target.label, error=error)
+        self.drained = tuple(session for pid, session in self._kick.kicked.items() if pid not in before)

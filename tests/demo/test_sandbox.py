@@ -1,0 +1,147 @@
+"""The demo's sandbox: it is complete, it can be made twice in a row, and it removes nothing that is not its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from demo import contest, upkeep
+from demo.companions import ROOT, Probe
+from demo.sandbox import DATABASE, Sandbox, SandboxError, clear
+from demo.servers import Server
+from downtime.settings import load
+from master.people import read_users
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory, server: Server) -> Iterator[Sandbox]:
+    made = Sandbox.create(tmp_path_factory.mktemp("sandbox") / "demo")
+    yield made
+    made.take_down()
+
+
+def test_its_settings_are_good_and_nothing_in_them_is_to_be_mended(sandbox: Sandbox) -> None:
+    """A newcomer's first settings file should be a model."""
+    settings = load(sandbox.settings)
+
+    assert settings.warnings == ()
+    assert settings.environment("production").target.server.endswith(str(sandbox.servers["production"].port))
+
+
+def test_its_people_can_sign_in(sandbox: Sandbox) -> None:
+    """With the passwords that the demo prints."""
+    users = read_users(sandbox.folder / "users")
+
+    assert all(users.check(name, password) for name, password in sandbox.passwords.items())
+    assert not users.check("operator", "approver-secret")
+
+
+def test_the_baseline_is_recorded_on_both_servers(sandbox: Sandbox) -> None:
+    """What the databases had before is in their ledgers, and nothing is pending."""
+    sandbox.record_baseline()
+    plan = sandbox.downtime("plan", "--environment", "production")
+    recorded = [server.admin_sql("SELECT id, lane FROM fastdowntime.ledger ORDER BY id", database=DATABASE)
+                for server in sandbox.servers.values()]
+
+    assert plan.returncode == 0, plan.stderr
+    assert recorded[0] == recorded[1] == [("patch-2211-00-0", "baseline"), ("patch-2211-01-0", "baseline")]
+
+
+def test_another_process_finds_it(sandbox: Sandbox) -> None:
+    """`make down` and `status` know it by its folder alone."""
+    found = Sandbox.open(sandbox.folder)
+
+    assert found.address == sandbox.address
+    assert found.servers["staging"].running
+
+
+def test_what_is_not_a_demo_is_never_removed(tmp_path: Path) -> None:
+    """A mistyped folder costs nobody their files."""
+    (tmp_path / "thesis.tex").write_text("the only copy")
+    (tmp_path / "production").mkdir()
+    with pytest.raises(SandboxError, match="no demo"):
+        Sandbox.create(tmp_path)
+    done = [subprocess.run([sys.executable, "-m", "demo", "--folder", tmp_path, command], cwd=ROOT, check=False,
+                           capture_output=True).returncode for command in ("story", "up", "down")]
+
+    assert done == [1, 1, 1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["production", "thesis.tex"]
+
+
+def test_where_there_is_no_demo_the_way_to_one_is_named(tmp_path: Path) -> None:
+    """`status` before `up`."""
+    with pytest.raises(SandboxError, match="make up"):
+        Sandbox.open(tmp_path)
+
+
+def test_down_where_nothing_runs_is_fine(tmp_path: Path) -> None:
+    """`make down` can always be said."""
+    done = subprocess.run([sys.executable, "-m", "demo", "--folder", tmp_path / "demo", "down"], cwd=ROOT,
+                          capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout) == (0, "nothing was running\n")
+
+
+def test_a_killed_run_is_cleared_by_the_next_one(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Servers that outlived their maker are ended, and their folders are gone."""
+    script = ("import sys; from pathlib import Path; from demo.sandbox import Sandbox;"
+              "Sandbox.create(Path(sys.argv[1]), outlives_us=True); import os; os._exit(9)")
+    subprocess.run([sys.executable, "-c", script, tmp_path / "demo"], cwd=ROOT, check=False)
+    left = Sandbox.open(tmp_path / "demo").servers
+    running = [server.running for server in left.values()]
+    ended = clear(tmp_path / "demo")
+
+    assert running == [True, True]
+    assert len(ended) == 2
+    assert not any(server.running or server.folder.exists() for server in left.values())
+    assert not (tmp_path / "demo").exists()
+
+
+def test_kept_clients_obey_a_pipe(sandbox: Sandbox) -> None:
+    """Somebody at a terminal puts the fragile script into a transaction with `echo`."""
+    process = upkeep.keep_clients(sandbox)
+    known = sandbox.register.find(upkeep.CLIENTS_NAME)
+    try:
+        with upkeep.fragile_pipe(sandbox).open("w") as pipe:
+            pipe.write("begin\n")
+        said = _first_line(sandbox.folder / "clients.log")
+    finally:
+        process.terminate()
+        process.wait()
+
+    assert known is not None
+    assert known.pid == process.pid
+    assert '"fragile_in_transaction": true' in said
+
+
+def _first_line(path: Path) -> str:
+    deadline = time.monotonic() + 10
+    while not (text := path.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return text
+
+
+def test_the_shell_script_we_are_measured_against_deploys_and_reopens(sandbox: Sandbox) -> None:
+    """A contender that does not do its job would be easily beaten."""
+    probe = Probe(sandbox.target("app"))
+    try:
+        contest.run_runbook(sandbox, "patch-9999-0", probe)
+    finally:
+        probe.stop()
+    said = sandbox.servers["production"].admin_sql(
+        "SELECT obj_description('account'::regclass), datconnlimit FROM pg_database WHERE datname = 'app'",
+        database=DATABASE)
+
+    assert said == [("benchmark, patch-9999-0", -1)]
+
+
+def test_the_servers_want_the_password(sandbox: Sandbox) -> None:
+    """Other people on the machine stay out."""
+    with pytest.raises(psycopg2.OperationalError, match="password"):
+        psycopg2.connect(sandbox.target("app").dsn, password="guessed")

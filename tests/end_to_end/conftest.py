@@ -1,0 +1,52 @@
+"""One sandbox for all end-to-end tests: real servers, a real buildmaster, and the demo's story played on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import psycopg2
+import pytest
+
+from demo import upkeep
+from demo.installations import ServerError, installations
+from demo.sandbox import DATABASE
+from demo.stage import Stage
+from tests.end_to_end.telling import Telling
+
+
+@pytest.fixture(scope="session")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    try:
+        installations()
+    except ServerError as error:
+        pytest.skip(str(error))
+    master = upkeep.start(tmp_path_factory.mktemp("end-to-end") / "demo", print)
+    try:
+        playing = Stage(master, print)
+        yield playing
+        playing.close()
+    finally:
+        master.stop()
+        master.sandbox.take_down()
+
+
+@pytest.fixture(scope="session")
+def telling(stage: Stage) -> Telling:
+    return Telling(stage)
+
+
+@pytest.fixture
+def told(telling: Telling) -> Stage:
+    """The stage after the story: every patch of it is deployed."""
+    telling.to_the_end()
+    return telling.stage
+
+
+@pytest.fixture
+def onlooker(stage: Stage) -> Iterator[psycopg2.extensions.connection]:
+    """A session on production that sees everything and that nobody kicks: the monitor's."""
+    target = stage.sandbox.target("monitor")
+    connection = psycopg2.connect(target.dsn, password=target.password, dbname=DATABASE)
+    connection.autocommit = True
+    yield connection
+    connection.close()
