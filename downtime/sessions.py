@@ -24,7 +24,7 @@ from downtime import errors
 from downtime.node import Node
 
 QUERY_CHARACTERS = 200          # of a session's last query: enough to recognise it, too little to fill a log
-SWEEP_SECONDS = (0.002, 0.02)   # first and longest pause between two looks; looking costs CPU the dying need
+SWEEP_SECONDS = (0.001, 0.005)  # first and longest pause between two looks; looking costs CPU the dying need
 
 # Client sessions of this database but ours. Takes no lock; works while gate "hold" is closed.
 # pg_stat_activity is read once (MATERIALIZED) so that check and kick see the same snapshot.

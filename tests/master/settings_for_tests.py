@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from demo.gitrepo import Repository
 from downtime.settings import Settings, load
 
 PEOPLE = {"developers": ["developer"], "operators": ["operator@example.org"], "approvers": ["approver"],
@@ -16,7 +17,7 @@ PEOPLE = {"developers": ["developer"], "operators": ["operator@example.org"], "a
 def write_settings(folder: Path, **sections: Any) -> Path:
     """Write a settings file into the folder; a section given replaces the harmless one."""
     document: dict[str, Any] = {
-        "repository": {"url": (folder / "app.git").as_uri()},
+        "repository": sections.get("repository") or {"url": _a_repository(folder / "repository")},
         "patches": {"directory": "database/schema"},
         "people": PEOPLE,
         "environments": {
@@ -29,6 +30,15 @@ def write_settings(folder: Path, **sections: Any) -> Path:
     path = folder / "settings.yaml"
     path.write_text(yaml.safe_dump(document), encoding="utf-8")
     return path
+
+
+def _a_repository(folder: Path) -> str:
+    """The URL of one with the branch; checking a configuration asks for it."""
+    if folder.exists():
+        return Repository(folder).url
+    repository = Repository.create(folder)
+    repository.land({"README": "sample\n"}, "begin")
+    return repository.url
 
 
 def a_settings(folder: Path, **sections: Any) -> Settings:
