@@ -10,17 +10,14 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from demo import contest, upkeep
 from demo.sandbox import SCHEMA, Sandbox
-from demo.stage import Stage
+from demo.stage import Stage, Tell
 from downtime import patches
 from downtime.plan import plan
 from downtime.settings import load
-
-Tell = Callable[[str], None]
 
 PLANNED = 10_000          # patches
 PLAN_GOAL_SECONDS = 2.0

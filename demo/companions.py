@@ -19,6 +19,7 @@ from downtime.target import Target
 ROOT = Path(__file__).resolve().parent.parent
 ANSWER_SECONDS = 10.0
 END_SECONDS = 5.0
+KICKED = {"57P01", "08006"}  # what a connection sees that is ended; one that is refused sees something else
 
 
 class CompanionError(RuntimeError):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from demo import application
-from demo.companions import Clients, Probe
+from demo.companions import KICKED, Clients, Probe
 from demo.processes import without_postgres_variables
 from demo.sandbox import DATABASE, SCHEMA, Sandbox
 from demo.servers import LOOPBACK, SUPERUSER
@@ -22,7 +22,6 @@ RUNBOOK = Path(__file__).with_name("runbook.sh")
 BEGINS = "new connections"  # in the line that the command line says before it connects
 ENDS_SECONDS = 60
 SETTLE_SECONDS = 1.5  # for clients that were refused or kicked to be back before the next round
-KICKED = {"57P01", "08006"}  # what a connection sees that is ended; one that is refused sees something else
 PATCH = "-- apply: cold\nCOMMENT ON TABLE account IS 'benchmark, {name}';\n"
 
 

@@ -108,8 +108,6 @@ class Proxy:
         self._closed = True
         self._thread.join()
 
-    # -- in its thread -----------------------------------------------------------------------------------------------
-
     def _serve(self) -> None:
         with self._listener:
             while not self._closed:

@@ -143,8 +143,6 @@ class Sandbox:
         """End every process and remove everything; says what was ended."""
         return clear(self.folder)
 
-    # -- making it ---------------------------------------------------------------------------------------------------
-
     def _fill(self, name: str) -> None:
         """Roles, database, tables and rows, and what a DBA installs."""
         server = self.servers[name]

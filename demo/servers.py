@@ -41,6 +41,7 @@ from demo.installations import (
     reachable_installation,
     unprivileged,
 )
+from demo.processes import without_postgres_variables
 
 SUPERUSER = "postgres"
 LOOPBACK = "127.0.0.1"
@@ -196,8 +197,7 @@ class Server:
 
     def _as_server(self) -> dict[str, Any]:
         """How our children run: unprivileged, in their own folder, blind to our PG* variables."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-        return {**unprivileged(), "cwd": self.folder, "env": environment}
+        return {**unprivileged(), "cwd": self.folder, "env": without_postgres_variables()}
 
     def _log_tail(self) -> str:
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []

@@ -11,7 +11,7 @@ from typing import Any
 
 from demo import application, web
 from demo.buildmaster import Buildmaster
-from demo.companions import Clients, Probe
+from demo.companions import KICKED, Clients, Probe
 from demo.programme import Attempt, Outcome, StoryError, expect
 from demo.sandbox import DATABASE, SAMPLES, SCHEMA
 from demo.web import Build, Web, WebError
@@ -23,10 +23,8 @@ DEPLOYED_SECONDS = 60.0  # from an approval to the end of the build
 WAITING_SECONDS = 30.0
 WAITING = "waiting for approval"
 CLIENTS = {"idle": 10, "reconnecting": 10, "writing": 2}
-KICKED_ERRORS = {"57P01", "08006"}  # what the prober's kept connection sees when it is kicked
 UNHEEDED_SECONDS = 1.0   # a gap that is the machine's, not a deployment's
 OVERHEAD_SECONDS = 3.0   # of an outage beyond its patch on a busy machine; 0.03 s is usual
-
 MANY = 1000              # more builds than any story has
 
 Tell = Callable[[str], None]
@@ -57,8 +55,6 @@ class Stage:
         if name not in self._sessions:
             self._sessions[name] = Web.signed_in(self.sandbox.address, name, self.sandbox.passwords[name])
         return self._sessions[name]
-
-    # -- landing and rehearsing --------------------------------------------------------------------------------------
 
     def land(self, patch: str, *, text: str | None = None, author: str = "developer", message: str = "",
              beside: dict[str, str] | None = None) -> str:
@@ -95,8 +91,6 @@ class Stage:
     def turned_away(self, patch: str, build: Build, outcome: Outcome) -> None:
         """Note a patch that did not get as far as production."""
         self.attempts.append(Attempt(patch=patch, lane="cold", outcome=outcome, said=build.state))
-
-    # -- asking and deciding -----------------------------------------------------------------------------------------
 
     def waiting(self, patch: str, builder: BuilderName = BuilderName.PRODUCTION) -> Build:
         """The build that asks for the approval of a patch, when it does."""
@@ -152,8 +146,6 @@ class Stage:
             return
         raise StoryError(f"{by} is no approver and could press the button of {BuilderName.APPROVE}")
 
-    # -- deploying ---------------------------------------------------------------------------------------------------
-
     def deploy(self, build: Build, by: str = "approver") -> tuple[Build, Report]:
         """Approve a waiting build and see it end; with what the prober saw meanwhile."""
         self._probe.report()  # from here on
@@ -178,7 +170,7 @@ class Stage:
         row = self.attempts[-1]
         expect(row.patch_seconds is not None and report.outage_seconds < row.patch_seconds + OVERHEAD_SECONDS,
                f"{row.patch}: the outage of {report.outage_seconds:.3f} s is much longer than the patch")
-        expect(set(report.errors) <= KICKED_ERRORS, f"{row.patch}: clients were refused: {report.errors}")
+        expect(set(report.errors) <= KICKED, f"{row.patch}: clients were refused: {report.errors}")
         expect(row.kicked, f"{row.patch}: nobody was kicked, though clients were connected")
 
     def expect_no_outage(self, report: Report) -> None:

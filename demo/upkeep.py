@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from demo import application, story
@@ -16,12 +15,10 @@ from demo.companions import ROOT, client_arguments
 from demo.processes import Register, without_postgres_variables
 from demo.programme import table
 from demo.sandbox import Sandbox, SandboxError
-from demo.stage import CLIENTS, Stage
+from demo.stage import CLIENTS, Stage, Tell
 
 CLIENTS_NAME = "clients"
 FIRST_LOOK_SECONDS = 0.5  # a process that cannot start is dead by then
-
-Tell = Callable[[str], None]
 
 INVITATION = """\
 

@@ -1,10 +1,10 @@
 """The machinery of a fast downtime, usable with or without Buildbot (which it never imports).
 
 Pure, decisions over values, no clock and no I/O:
-    errors, sqlstates, target, globs, lanes, patches, statement_kinds, statements, landing, plan, evidence, approval,
-    phases, install
+    errors, sqlstates, printable, target, globs, windows, lanes, patches, statement_kinds, statements, landing, plan,
+    evidence, approval, phases, install
 Talk to something:
-    settings (its file and password files), node (PostgreSQL, and the only module that imports txpostgres), repository
-    (git), prober and probing (a process of its own); everything else talks through a Node.
+    settings (its file and password files), node (PostgreSQL, and the only module that imports txpostgres), git and
+    repository, prober and probing (a process of its own); everything else talks through a Node.
 The command line is `__main__` and `commands`.
 """

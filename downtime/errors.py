@@ -60,8 +60,6 @@ class DowntimeError(Exception):
         return "\n".join(lines)
 
 
-# -- refused by a rule: nothing was touched --------------------------------------------------------------------
-
 class Refused(DowntimeError):
     """A rule says no. The database was not touched, except where `left` says that it was closed and reopened."""
 
@@ -78,8 +76,6 @@ class SettingsError(DowntimeError):
         self.problems = tuple(problems)
         super().__init__(place=place, count=len(self.problems), listing="\n".join(f"  {p}" for p in self.problems))
 
-
-# -- the server, as Node sees it -------------------------------------------------------------------------------
 
 class NodeError(DowntimeError):
     """Something the server or the way to it said no to. `sqlstate` is empty where the server did not say it."""
@@ -140,8 +136,6 @@ class DeadlineExceeded(NodeError):
 
     happened = "{node}: no answer to {what} within {seconds:g} s"
 
-
-# -- the outage ------------------------------------------------------------------------------------------------
 
 class Aborted(DowntimeError):
     """The critical section was ended on somebody's word (Stop, shutdown); rolled back and reopened."""

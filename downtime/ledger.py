@@ -8,6 +8,8 @@ from datetime import datetime
 from downtime import errors, sqlstates
 from downtime.node import Node
 
+BASELINE = "baseline"  # in place of a lane: recorded without having been run
+
 # Which patches are in. Takes ACCESS SHARE on the ledger.
 SELECT_ENTRIES = """
 SELECT id, sha256, lane, commit, started_at, finished_at, seconds, build_url, requested_by, approved_by
@@ -45,7 +47,7 @@ class Entry:
 
     id: str
     sha256: str
-    lane: str            # live, cold, or baseline: recorded without having been run
+    lane: str            # live, cold or BASELINE
     commit: str
     started_at: datetime
     finished_at: datetime

@@ -79,10 +79,6 @@ class Inventory:
         """The id that a patch at this repository path has or would have."""
         return _id(path, self.rules.directory)
 
-    @property
-    def problems(self) -> tuple[str, ...]:
-        return tuple(problem for patch in self.patches for problem in patch.problems)
-
     @cached_property
     def _by_name(self) -> dict[str, Patch]:
         file_names = defaultdict(list)

@@ -45,24 +45,24 @@ class Plan:
     late: tuple[Patch, ...]     # pending, though a patch of the same or a higher number is applied
     last_applied: str           # the id with the highest number; empty where nothing is applied
 
-    @property
-    def next(self) -> Patch | None:
-        """The patch whose turn it is."""
-        return self.pending[0] if self.pending else None
-
     def before(self, patch: Patch) -> tuple[Patch, ...]:
         """The pending patches that come earlier."""
         place = _place(patch)
         return tuple(other for other in self.pending if _place(other) < place)
+
+    def lateness_of(self, patch: Patch) -> tuple[str, ...]:
+        """That the patch has missed its turn, in a complete sentence; nothing where it has not."""
+        if patch not in self.late:
+            return ()
+        return (f"{patch.id} comes too late: {self.last_applied} is applied already; "
+                "land it again with a higher number.",)
 
     def objections_to(self, patch: Patch) -> tuple[str, ...]:
         """What keeps the patch from running now, in complete sentences; none where it may."""
         found = [drift.sentence for drift in self.drift]
         if patch.id not in {other.id for other in self.pending}:
             return (f"{patch.id} is not pending: it is applied already, or not in this commit.", *found)
-        if patch in self.late:
-            found.append(f"{patch.id} comes too late: {self.last_applied} is applied already; "
-                         "land it again with a higher number.")
+        found += self.lateness_of(patch)
         if earlier := self.before(patch):
             found.append(f"{listing([other.id for other in earlier])} must be applied before {patch.id}.")
         return (*found, *patch.problems)

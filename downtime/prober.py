@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Awaitable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone, ProcessExitedAlready
@@ -33,8 +33,8 @@ ROOT = Path(__file__).resolve().parent.parent
 class ProberFailed(DowntimeError):
     """The prober does not measure. The deployment itself is not concerned."""
 
-    happened: ClassVar[str] = "the prober of {node} {reason}"
-    next_step: ClassVar[str] = "check that the prober's role may connect; python -m downtime probe shows it alone"
+    happened = "the prober of {node} {reason}"
+    next_step = "check that the prober's role may connect; python -m downtime probe shows it alone"
 
 
 class Prober:

@@ -54,6 +54,9 @@ class Rehearsing:
         """Rehearse. `reasons` for a sign-off beside the time (a mixed landing). Raises DowntimeError."""
         if self._live is not None:
             report = await self._live.run(objections)
+            if report.resumed:  # nobody may take the time of the rest for the time of the whole
+                reasons = (*reasons, f"{report.resumed} of its statements were finished by an earlier run, and their"
+                                     " time is not in these figures")
             evidence = self._evidence(report.started_at, report.seconds, 0.0, report.statements, reasons)
             return Rehearsal(evidence=evidence, outage=None, live=report)
         assert self._outage is not None

@@ -83,14 +83,8 @@ class Repository:
                                  revision=f"{one} or {other}")
         return output.decode().strip()
 
-    async def author(self, commit: str) -> str:
-        """The e-mail address of the commit's author, as the commit claims it."""
-        output = await self._git("log", "-1", "--format=%ae", "--end-of-options", self._plain(commit), "--",
-                                 revision=commit)
-        return output.decode("utf-8", "replace").strip()
-
     async def authors(self, commit: str, path: str) -> frozenset[str]:
-        """The e-mail addresses of everybody whose commits, up to this one, touched the file."""
+        """The e-mail addresses, as the commits claim them, of everybody who touched the file up to this commit."""
         output = await self._git("--literal-pathspecs", "log", "--format=%ae", "--end-of-options", self._plain(commit),
                                  "--", path, revision=commit)
         return frozenset(output.decode("utf-8", "replace").split("\n")) - {""}

@@ -134,8 +134,6 @@ def _objection(statement: Statement, lane: Lane) -> str:
     return ""
 
 
-# -- from the parser's tree to statements ----------------------------------------------------------------------
-
 def _statements(sql: str, tree: bytes) -> Iterator[Statement]:
     source = sql.encode()
     byte_at = offset = 0
@@ -191,8 +189,6 @@ def _outermost(encoded: bytes) -> protocol.Node:
             setattr(inner, described.name, part.data.decode() if isinstance(part.data, bytes) else part.data)
     return node
 
-
-# -- what is no SQL --------------------------------------------------------------------------------------------
 
 def _refuse_deep_chains(sql: str) -> None:
     if len(sql) <= DEEPEST_CHAIN:

@@ -1,4 +1,4 @@
-"""How the buildmaster is put together: builders, schedulers, roles, sign-in, reporters, services, pages."""
+"""How the buildmaster is put together: builders, schedulers, services, roles, sign-in."""
 
 from __future__ import annotations
 

@@ -42,10 +42,6 @@ class Approvals(BuildbotService):  # type: ignore[misc]
     def waiting_for(self, patch_id: str) -> Request | None:
         return next((request for request, _ in self._waiting.values() if request.patch_id == patch_id), None)
 
-    def all_waiting(self) -> tuple[Request, ...]:
-        """In the order in which they were asked."""
-        return tuple(request for request, _ in self._waiting.values())
-
     def decide(self, decision: Decision, *, earlier: tuple[str, ...]) -> Outcome:
         """Judge the decision and, where it counts, deliver it: once."""
         request = self.waiting(decision.build_id)

@@ -8,6 +8,7 @@ from buildbot.process.factory import BuildFactory
 import steps
 from downtime.settings import Settings
 from master.builds import DeploymentBuild, RunbookBuild
+from steps.shared.base import RunbookStep
 from steps.shared.names import BuilderName
 
 REHEARSING = "fastdowntime-staging"    # one landing after the other
@@ -47,7 +48,7 @@ def builders(settings: Settings) -> list[util.BuilderConfig]:
     ]
 
 
-def _builder(name: BuilderName, worker_names: list[str], runbook: list[steps.shared.base.RunbookStep], *,
+def _builder(name: BuilderName, worker_names: list[str], runbook: list[RunbookStep], *,
              build_class: type[RunbookBuild] = RunbookBuild) -> util.BuilderConfig:
     factory = BuildFactory(runbook)
     factory.buildClass = build_class

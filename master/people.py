@@ -154,8 +154,6 @@ def _replace(path: Path, users: Mapping[str, User]) -> None:
         raise
 
 
-# -- command line -----------------------------------------------------------------------------------------------
-
 def _ask_password(name: str) -> str:
     if not sys.stdin.isatty():
         return sys.stdin.readline().rstrip("\r\n")

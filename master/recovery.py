@@ -27,7 +27,7 @@ class Recovery(BuildbotService):  # type: ignore[misc]
     async def startService(self) -> None:
         await super().startService()
         # not waited for: a server that does not answer must not keep the pages away from those who need them
-        for name in type(self._settings.environments).model_fields:
+        for name in self._settings.environment_names:
             Deferred.fromCoroutine(self._look(self._settings.environment(name))).addErrback(
                 lambda why: LOG.failure("recovering at the start", failure=why))
 

@@ -10,10 +10,9 @@ from buildbot.plugins import changes, schedulers, util
 from downtime.patches import Inventory
 from downtime.repository import without_credentials
 from downtime.settings import Settings
-from steps.shared.names import FORCED_BY, LANDINGS, OFFERED_BY, BuilderName, Property
+from steps.shared.names import APPROVE, FORCED_BY, LANDINGS, OFFERED_BY, REJECT, BuilderName, Property
 
 POLLER = "fastdowntime"  # also the name a hook gives: change_hook/poller?poller=fastdowntime
-APPROVE, REJECT = "approve", "reject"
 
 
 def change_sources(settings: Settings) -> list[Any]:
@@ -41,7 +40,7 @@ def all_schedulers(settings: Settings) -> list[Any]:
             _text(Property.DIGEST, "digest (in its log `evidence`)", required=True, size=64),
             _choice(Property.DECISION, "decision", [APPROVE, REJECT])]),
         _form(settings, BuilderName.REOPEN, "Reopen a database", [
-            _choice(Property.ENVIRONMENT, "environment", list(type(settings.environments).model_fields))]),
+            _choice(Property.ENVIRONMENT, "environment", list(settings.environment_names))]),
     ]
 
 

@@ -43,9 +43,9 @@ class RehearseOnStaging(RunbookStep):
     async def act(self) -> int:
         inventory = (await self.patches.tip()).inventory
         found = plan(inventory, await self.read_ledger(self.environment))
-        if not await self.my_turn():
-            return self.result_when_stopped()
         try:
+            if not await self.my_turn():
+                return self.result_when_stopped()
             for place, patch in enumerate(found.pending):
                 if self.stopped:
                     return self.result_when_stopped()

@@ -5,16 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from downtime import errors
-from downtime.patches import Lane
 from downtime.plan import plan
 from downtime.settings import Role
 from steps.shared import asking, errands
 from steps.shared.base import RunbookStep
 from steps.shared.errands import Errand
-from steps.shared.names import BuilderName, Property
+from steps.shared.names import BUILDER_OF, BuilderName, Property
 from steps.shared.results import SUCCESS
-
-BUILDER_OF = {Lane.COLD: BuilderName.PRODUCTION, Lane.LIVE: BuilderName.LIVE}
 
 
 class AlreadyBegun(errors.Refused):

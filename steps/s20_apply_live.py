@@ -8,6 +8,7 @@ from twisted.python import log
 
 from downtime import deployments
 from downtime.live import LiveApplication
+from downtime.printable import printable
 from steps.shared import errands, wording
 from steps.shared.base import RunbookStep
 from steps.shared.names import Property
@@ -34,7 +35,7 @@ class ApplyLive(RunbookStep):
 
         def note(line: str) -> None:
             self.say(line.strip())
-            progress.addContent(wording.readable(line) + "\n").addErrback(log.err, "while writing a log")
+            progress.addContent(printable(line) + "\n").addErrback(log.err, "while writing a log")
 
         self._course = LiveApplication(self.environment.target, deployment, progress=note, reactor=self.master.reactor)
         self.outages.hold(self.build_id, self._course)

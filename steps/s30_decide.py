@@ -8,7 +8,7 @@ from downtime.plan import plan
 from downtime.settings import Role
 from steps.shared import asking
 from steps.shared.base import RunbookStep
-from steps.shared.names import BuilderName, Property
+from steps.shared.names import APPROVE, BuilderName, Property
 from steps.shared.results import SUCCESS
 
 SHORTEST_DIGEST = 12  # characters: what the pages show; 48 bits are no accident
@@ -32,7 +32,7 @@ class Decide(RunbookStep):
         decision = Decision(
             build_id=request.build_id, digest=self._digest(request), by=names,
             roles=self.settings.people.roles_of(*names), reason=str(self.getProperty(Property.REASON) or ""),
-            approve=self.getProperty(Property.DECISION) == "approve")
+            approve=self.getProperty(Property.DECISION) == APPROVE)
         await self.addURL(f"{request.patch_id}", request.build_url)
         outcome = self.approvals.decide(decision, earlier=await self._earlier(request))
         if isinstance(outcome, NotAccepted):

@@ -17,7 +17,7 @@ from downtime.outage import Outage
 from downtime.patches import Lane
 from downtime.prober import Prober, ProberFailed
 from downtime.ready import Objections
-from downtime.settings import Environment
+from downtime.settings import Environment, Gate, Kick
 
 SUMMARY = "apply one patch: a fast downtime, or a live application"
 EXAMPLE = "apply patch-2211-03-0 --environment production --approved-by architect"
@@ -59,8 +59,8 @@ def _warn(context: Context, environment: Environment, lane: Lane) -> None:
         context.output.progress("applied live: clients work on, no session is kicked")
         return
     users = context.settings.users
-    waiting = "wait" if environment.gate == "hold" else "are refused"
-    kicked = "all sessions are kicked" if environment.kick == "all" else "sessions inside a transaction are kicked"
+    waiting = "wait" if environment.gate is Gate.HOLD else "are refused"
+    kicked = "all sessions are kicked" if environment.kick is Kick.ALL else "sessions inside a transaction are kicked"
     context.output.progress(
         f"gate {environment.gate}: new connections {waiting}; kick {environment.kick}: {kicked}; "
         f"aborts for a transaction of: {', '.join(users.fragile) or 'nobody'}; "

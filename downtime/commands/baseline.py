@@ -17,8 +17,6 @@ from downtime.settings import Environment
 SUMMARY = "record all patches up to this one as applied, without running them"
 EXAMPLE = "baseline patch-2211-03-0 --environment production"
 
-LANE = "baseline"  # what the ledger has in place of a lane
-
 
 class AppliedOtherwise(errors.Refused):
     """Among the patches to record are some that were applied with other bytes."""
@@ -76,7 +74,7 @@ async def _record(context: Context, environment: Environment, inventory: Invento
 
 
 async def _write(node: Node, patch: Patch) -> None:
-    await ledger.write(node, patch_id=patch.id, sha256=patch.sha256, lane=LANE, commit=patch.commit,
+    await ledger.write(node, patch_id=patch.id, sha256=patch.sha256, lane=ledger.BASELINE, commit=patch.commit,
                        started_at=datetime.now(UTC), seconds=0.0, origin=ledger.Origin(requested_by=whoever_asks()))
 
 

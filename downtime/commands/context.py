@@ -13,9 +13,10 @@ from typing import Any
 
 from downtime import deployments, errors, ledger
 from downtime.commands.interruption import Interruption
-from downtime.commands.output import Output, printable
+from downtime.commands.output import Output
 from downtime.node import Node, connect
 from downtime.patches import Inventory
+from downtime.printable import printable
 from downtime.repository import Repository
 from downtime.settings import Environment, Settings
 

@@ -17,6 +17,7 @@ from typing import Any, TextIO
 from twisted.logger import LogEvent, LogLevel, eventAsText, globalLogBeginner
 
 from downtime.errors import DowntimeError
+from downtime.printable import printable
 
 
 class Output:
@@ -56,12 +57,6 @@ class Output:
 
         observer: Any = note  # zope's interfaces say nothing to type checkers
         globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
-
-
-def printable(text: str) -> str:
-    """The text with everything but line ends and tabs that is no visible character as a backslash code."""
-    return "".join(character if character.isprintable() or character in "\n\t"
-                   else character.encode("unicode_escape").decode("ascii") for character in text)
 
 
 def table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

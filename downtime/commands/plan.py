@@ -60,7 +60,7 @@ async def _rehearsed(context: Context, environment: Environment) -> Sequence[led
 
 def pending_lines(planned: Plan, rehearsed: Sequence[ledger.Entry]) -> tuple[Line, ...]:
     """The pending patches with what is known of them. Pure."""
-    seconds = {(entry.id, entry.sha256): entry.seconds for entry in rehearsed if entry.lane != "baseline"}
+    seconds = {(entry.id, entry.sha256): entry.seconds for entry in rehearsed if entry.lane != ledger.BASELINE}
     return tuple(
         Line(patch=patch.id, path=patch.path, lane=patch.lane, declared=patch.declared, sha256=patch.sha256,
              staging_seconds=seconds.get((patch.id, patch.sha256)), findings=_findings(planned, patch))
@@ -68,10 +68,8 @@ def pending_lines(planned: Plan, rehearsed: Sequence[ledger.Entry]) -> tuple[Lin
 
 
 def _findings(planned: Plan, patch: Patch) -> tuple[str, ...]:
-    late = () if patch not in planned.late else (
-        f"{patch.id} comes too late: {planned.last_applied} is applied already; land it again with a higher number.",)
     # the statements of a file that is no text are none: its problem says all
-    return (*late, *patch.problems, *(statements.objections_to(patch) if patch.sql else ()))
+    return (*planned.lateness_of(patch), *patch.problems, *(statements.objections_to(patch) if patch.sql else ()))
 
 
 def _text(environment: Environment, commit: str, planned: Plan, lines: Sequence[Line], *, applied: int) -> str:

@@ -47,8 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 async def run(context: Context, arguments: argparse.Namespace) -> ExitStatus:
     if arguments.self_test:
         await _test_gate(context, agreed=arguments.yes)
-    names = [context.environment_name] if context.environment_name else list(type(
-        context.settings.environments).model_fields)
+    names = [context.environment_name] if context.environment_name else context.settings.environment_names
     inventory = await _inventory(context)
     standings = [await _standing(context, context.settings.environment(name), inventory) for name in names]
     commands = [standing.next_command for standing in standings if standing.next_command]

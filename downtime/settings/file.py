@@ -49,8 +49,6 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Settings:
     return judged
 
 
-# -- text -------------------------------------------------------------------------------------------------------
-
 def _read(path: Path) -> str:
     if path.is_dir():
         raise SettingsError(str(path), [f"is a folder; name the file in it, for example {path / FILE_NAME}."])
@@ -130,8 +128,6 @@ def _duplicates(node: yaml.Node, path: str, seen: set[int]) -> Iterator[str]:
                 first_lines.setdefault(key.value, line)
                 yield from _duplicates(value, here, seen)
 
-
-# -- meaning ----------------------------------------------------------------------------------------------------
 
 def _judge(document: Mapping[Any, Any], around: Surroundings) -> Settings | list[str]:
     """The settings, or what is wrong with them."""

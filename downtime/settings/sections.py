@@ -168,9 +168,13 @@ class Settings(Section):
             *self.buildmaster.auth.warnings("buildmaster.auth"),
         )
 
+    @property
+    def environment_names(self) -> tuple[str, ...]:
+        return tuple(Environments.model_fields)
+
     def environment(self, name: str) -> Environment:
         """The environment of this name; KeyError for another name."""
-        if name not in type(self.environments).model_fields:
+        if name not in self.environment_names:
             raise KeyError(name)
         found: Environment = getattr(self.environments, name)
         return found

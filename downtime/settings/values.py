@@ -58,8 +58,6 @@ def surroundings(info: ValidationInfo) -> Surroundings:
     return given if isinstance(given, Surroundings) else Surroundings(folder=Path.cwd(), environ={})
 
 
-# -- paths and secrets ------------------------------------------------------------------------------------------
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecretFile:
     """A file with one secret in it, already read. The secret is never shown."""
@@ -99,8 +97,6 @@ def secret_warnings(path: str, file: SecretFile | None) -> Iterator[str]:
         yield f"{path}: {file.path} is open to other users of this machine; chmod 600 {file.path}."
 
 
-# -- connections ------------------------------------------------------------------------------------------------
-
 def _target(given: Any) -> Target:
     """The connection without its password, and the password apart from it."""
     if not isinstance(given, str) or not given.strip():
@@ -139,8 +135,6 @@ def without_password(url: str) -> str:
         return url
     return urlunsplit(parts._replace(netloc=f"{name}@{parts.netloc.rpartition('@')[2]}"))
 
-
-# -- words, commands, times -------------------------------------------------------------------------------------
 
 def _path_in_repository(path: str) -> str:
     if path.startswith("/") or ".." in path.split("/"):

@@ -6,5 +6,6 @@
     asking            who asked for a build, and whether they may
     errands, landings, offers, staging_evidence
                       what a build is about, why a patch is held back, how it reaches the next builder, what is known
-    commands, wording shell commands with a deadline; text of unknown origin made readable
+    commands, wording
+                      shell commands with a deadline; texts for people
 """

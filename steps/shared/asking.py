@@ -30,7 +30,8 @@ async def who_asked(step: RunbookStep, builder: BuilderName, roles: Collection[R
         raise NotAsked(builder=str(builder), reason="a rebuild repeats what somebody else once asked for, so it is "
                                                     "refused")
     scheduler = step.getProperty("scheduler")
-    if scheduler in (OFFERED_BY.get(builder), LANDINGS if builder is BuilderName.STAGING else None):
+    ours = {OFFERED_BY.get(builder), LANDINGS if builder is BuilderName.STAGING else None} - {None}
+    if scheduler in ours:
         return frozenset()
     owner = str(step.getProperty("owner") or "")
     if scheduler != FORCED_BY[builder] or not owner:

@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 
 from downtime import errors, ledger
 from downtime.node import connect
+from downtime.printable import printable
 from downtime.settings import Environment, Settings
 from steps.shared import services, wording
 from steps.shared.names import Property, ServiceName
@@ -86,8 +87,6 @@ class RunbookStep(BuildStep):  # type: ignore[misc]
         self.say(wording.headline(error))
         return self.result_when_stopped() if self.stopped else FAILURE
 
-    # -- speaking ------------------------------------------------------------------------------------------------
-
     def say(self, sentence: str, *, headline: str = "") -> None:
         """Set the step's summary, now and for good; `headline` is for the whole build."""
         self._said = wording.one_line(sentence)
@@ -103,9 +102,7 @@ class RunbookStep(BuildStep):  # type: ignore[misc]
 
     async def write(self, name: str, text: str) -> None:
         """Add a log in one piece: line by line is a thousand times slower."""
-        await self.addCompleteLog(name, wording.readable(text).rstrip("\n") + "\n")
-
-    # -- finding -------------------------------------------------------------------------------------------------
+        await self.addCompleteLog(name, printable(text).rstrip("\n") + "\n")
 
     @property
     def environment(self) -> Environment:

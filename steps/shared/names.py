@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from downtime.patches import Lane
+
 
 class BuilderName(StrEnum):
     """The builders, in the order of a patch's way."""
@@ -14,6 +16,8 @@ class BuilderName(StrEnum):
     APPROVE = "approve"        # a decision about a waiting production or live build
     REOPEN = "reopen"          # emergency: undoes what a dead deployment closed
 
+
+BUILDER_OF = {Lane.COLD: BuilderName.PRODUCTION, Lane.LIVE: BuilderName.LIVE}  # who deploys the patches of a lane
 
 LANDINGS = "landings"  # the scheduler that turns a landing into a build of `staging`
 
@@ -30,6 +34,8 @@ FORCED_BY = {
 OFFERED_BY = {BuilderName.PRODUCTION: "offer-to-production", BuilderName.LIVE: "offer-to-live"}
 
 SCHEDULERS = frozenset({LANDINGS, *FORCED_BY.values(), *OFFERED_BY.values()})
+
+APPROVE, REJECT = "approve", "reject"  # what the form of `approve` offers as `decision`
 
 
 class ServiceName(StrEnum):

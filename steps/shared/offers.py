@@ -6,15 +6,15 @@ from buildbot.process.properties import Properties
 from buildbot.reporters.utils import getURLForBuildrequest
 
 from downtime.evidence import Evidence
+from downtime.patches import Lane
 from downtime.repository import without_credentials
-from steps.s03_admit import BUILDER_OF
 from steps.shared.base import RunbookStep
-from steps.shared.names import OFFERED_BY, Property
+from steps.shared.names import BUILDER_OF, OFFERED_BY, Property
 
 
-async def offer(step: RunbookStep, evidence: Evidence, *, lane: str, authors: frozenset[str]) -> str:
+async def offer(step: RunbookStep, evidence: Evidence, *, lane: Lane, authors: frozenset[str]) -> str:
     """Trigger the build that will ask for approval; returns the name of its builder."""
-    builder = next(builder for each, builder in BUILDER_OF.items() if each == lane)
+    builder = BUILDER_OF[lane]
     properties = Properties()
     for name, value in ((Property.PATCH, evidence.patch_id), (Property.SHA256, evidence.sha256),
                         (Property.DIGEST, evidence.digest), (Property.REQUESTED_BY, sorted(authors))):

@@ -36,6 +36,8 @@ class PhaseStep(RunbookStep):
 
     async def act(self) -> int:
         section = self.section
+        if self.build.stopped:  # between two steps Buildbot has nobody to tell of a Stop
+            section.abort(f"stopped ({self.build.stopped_reason})")
         report = await section.watch(self.phase)
         self.say(self.summary(report))
         if report.log:

@@ -21,7 +21,7 @@ async def find_evidence(step: RunbookStep, patch: Patch) -> Evidence | None:
         return found
     staging = step.settings.environment("staging")
     for entry in await step.read_ledger(staging):
-        if (entry.id, entry.sha256) == (patch.id, patch.sha256) and entry.lane != "baseline":
+        if (entry.id, entry.sha256) == (patch.id, patch.sha256) and entry.lane != ledger.BASELINE:
             evidence = from_ledger(entry, patch, step.settings, server=staging.target.label)
             await step.evidence_store.keep(evidence)
             return evidence

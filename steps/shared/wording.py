@@ -7,21 +7,14 @@ from collections.abc import Sequence
 from downtime import sessions
 from downtime.apply import AppliedStatement
 from downtime.errors import DowntimeError
+from downtime.printable import printable
 
 LONGEST_SUMMARY = 250  # characters; the log has the rest
 
 
-def readable(text: str) -> str:
-    """The text with every control and formatting character but line ends and tabs as a backslash code.
-
-    A log viewer interprets escape sequences, and a bidirectional mark can make SQL read as what it is not.
-    """
-    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode("ascii") for c in text)
-
-
 def one_line(text: str) -> str:
     """The text as part of a summary."""
-    line = readable(" ".join(text.split()))
+    line = printable(" ".join(text.split()))
     return line if len(line) <= LONGEST_SUMMARY else f"{line[:LONGEST_SUMMARY - 1]}…"
 
 
@@ -48,4 +41,4 @@ def statements(applied: Sequence[AppliedStatement]) -> str:
 
 
 def _indented(text: str) -> list[str]:
-    return [f"    {line}" for line in readable(text).splitlines()]
+    return [f"    {line}" for line in printable(text).splitlines()]

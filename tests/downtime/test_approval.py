@@ -20,7 +20,8 @@ def a_request(**given: Any) -> Request:
 
 
 def a_decision(**given: Any) -> Decision:
-    harmless: dict[str, Any] = {"build_id": 7, "digest": "d" * 64, "by": frozenset({"approver", "approver@example.org"}),
+    harmless: dict[str, Any] = {"build_id": 7, "digest": "d" * 64,
+                                "by": frozenset({"approver", "approver@example.org"}),
                                 "roles": APPROVER, "approve": True, "reason": ""}
     return Decision(**{**harmless, **given})
 

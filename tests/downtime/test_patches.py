@@ -26,7 +26,7 @@ def an_inventory(files: Mapping[str, bytes], *, rules: Rules | None = None,
 
 
 def problems_of(content: bytes, *, undeclared_lane: str = "cold") -> tuple[str, ...]:
-    return an_inventory({"db/patch-1.sql": content}, rules=Rules(undeclared_lane=undeclared_lane)).problems
+    return an_inventory({"db/patch-1.sql": content}, rules=Rules(undeclared_lane=undeclared_lane)).patches[0].problems
 
 
 def test_patches_are_ordered_by_their_numbers() -> None:
@@ -150,6 +150,6 @@ def test_patch_without_number_has_no_place() -> None:
     """It would otherwise run before everything else; two of them are no duplicates of each other."""
     found = an_inventory({"db/patch-a.sql": SELECT, "db/patch-b.sql": SELECT})
 
-    assert found.problems == (
+    assert [problem for patch in found.patches for problem in patch.problems] == [
         "db/patch-a.sql has no number in its path, so it has no place in the order; rename it.",
-        "db/patch-b.sql has no number in its path, so it has no place in the order; rename it.")
+        "db/patch-b.sql has no number in its path, so it has no place in the order; rename it."]

@@ -36,21 +36,20 @@ def applied_as_in(inventory: Inventory, *ids: str) -> list[Row]:
 
 
 def test_pending_is_what_the_ledger_lacks_in_order() -> None:
-    """The next one is the first of them."""
+    """By number, not by spelling."""
     stock = an_inventory("patch-10", "patch-9", "patch-1")
 
     planned = plan(stock, applied_as_in(stock, "patch-1"))
 
     assert [patch.id for patch in planned.pending] == ["patch-9", "patch-10"]
-    assert planned.next is stock.find("patch-9")
     assert (planned.drift, planned.missing, planned.late) == ((), (), ())
 
 
-def test_nothing_is_next_when_all_is_applied() -> None:
-    """`None` means that there is none."""
+def test_nothing_is_pending_when_all_is_applied() -> None:
+    """A database that has everything is left alone."""
     stock = an_inventory("patch-1")
 
-    assert plan(stock, applied_as_in(stock, "patch-1")).next is None
+    assert plan(stock, applied_as_in(stock, "patch-1")).pending == ()
 
 
 def test_changed_bytes_of_an_applied_patch_are_drift() -> None:

@@ -128,14 +128,6 @@ async def test_everything_is_new_after_the_empty_tree(work: Work, repository: Re
         ChangedFile(path="db/patch-1.sql", change=Change.ADDED),)
 
 
-async def test_author_is_the_e_mail_address_of_the_commit(work: Work, repository: Repository) -> None:
-    """Whom a verdict concerns."""
-    tip = work.commit()
-    await repository.fetch()
-
-    assert await repository.author(tip) == "developer@example.com"
-
-
 async def test_merge_base_is_where_a_branch_left(work: Work) -> None:
     """What landed on devel since then is not the branch's doing."""
     parted = work.commit()
@@ -189,7 +181,7 @@ async def test_unknown_revision_is_refused_by_name(work: Work, repository: Repos
     tip = work.commit()
     await repository.fetch()
 
-    for asked in (repository.resolve(revision), repository.files(revision, "db"), repository.author(revision),
+    for asked in (repository.resolve(revision), repository.files(revision, "db"), repository.authors(revision, "db"),
                   repository.changed_files(revision, tip), repository.changed_files(tip, revision)):
         assert "there is no commit " in str(await refusal_of(asked))
 

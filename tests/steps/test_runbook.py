@@ -55,8 +55,6 @@ class ARunbook(RunMasterBase):
         await self.setup_master(config, startWorker=False)
         await self.poll()
 
-    # -- what people do ------------------------------------------------------------------------------------------
-
     async def land(self, **files: str) -> None:
         self.repository.land({path.replace("__", "/").replace("_dot_", "."): text for path, text in files.items()},
                              "a landing")
@@ -84,8 +82,6 @@ class ARunbook(RunMasterBase):
         request = self.master.service_manager.namedServices[ServiceName.APPROVALS].waiting(build["buildid"])
         return await self.force(BuilderName.APPROVE, who, build=str(build["buildid"]), digest=request.digest,
                                 decision=decision, reason=reason)
-
-    # -- what they see -------------------------------------------------------------------------------------------
 
     def waits(self, build: dict[str, Any]) -> bool:
         approvals = self.master.service_manager.namedServices[ServiceName.APPROVALS]
@@ -122,8 +118,6 @@ class ARunbook(RunMasterBase):
     def columns(self, database: Database) -> set[str]:
         return {name for (name,) in database.admin_sql(
             "SELECT attname FROM pg_attribute WHERE attrelid = 'account'::regclass AND attnum > 0")}
-
-    # -- what they are promised ----------------------------------------------------------------------------------
 
     async def test_a_landed_patch_reaches_production_after_an_approval(self) -> None:
         """Push, rehearsal, approval, downtime: the headline has the outage, both databases have the column."""

@@ -13,19 +13,6 @@ from downtime.statements import split
 from steps.shared import wording
 
 
-@pytest.mark.parametrize(("text", "shown"), [
-    ("a\tb\nc", "a\tb\nc"),
-    ("\x1b[31mred", "\\x1b[31mred"),
-    ("x\u202ey", "x\\u202ey"),
-    ("Größe", "Größe"),
-    ("a\rb", "a\\rb"),
-])
-def test_what_a_viewer_would_interpret_is_shown_as_a_code(text: str, shown: str) -> None:
-    """Escape sequences, carriage returns and bidirectional marks; letters of all languages stay."""
-
-    assert wording.readable(text) == shown
-
-
 def test_a_summary_is_one_line_of_bounded_length() -> None:
     """Whatever the server has said."""
 

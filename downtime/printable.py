@@ -1,0 +1,11 @@
+"""Text of unknown origin made harmless for whoever reads it in a terminal or a log viewer. Pure."""
+
+from __future__ import annotations
+
+
+def printable(text: str) -> str:
+    """The text with every control and formatting character but line ends and tabs as a backslash code.
+
+    A viewer obeys escape sequences, and a bidirectional mark can make SQL read as what it is not.
+    """
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode("ascii") for c in text)
