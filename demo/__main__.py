@@ -144,7 +144,8 @@ def _parser() -> argparse.ArgumentParser:
     command("down", "end what `up` has started", go_down)
     command("status", "what is running, and how to sign in", show_status)
     measuring = command("bench", "measure outages against a shell script, planning, and the master's memory", measure)
-    measuring.add_argument("--rounds", type=int, default=5, help="of each contender (default: 5)")
+    measuring.add_argument("--rounds", type=int, choices=range(2, 101), metavar="ROUNDS", default=5,
+                           help="of each contender, 2 to 100: quartiles need two (default: 5)")
     measuring.add_argument("--deployments", type=int, default=20,
                            help="through a buildmaster, to watch its memory; 0: none (default: 20)")
     return parser

@@ -248,3 +248,27 @@ async def test_a_second_deployer_does_not_get_the_lease(database: Database) -> N
             await other.arm(patcher)
         await other.disarm()
         patcher.close()
+
+
+async def test_a_gate_whose_guard_was_ended_is_not_closed(database: Database) -> None:
+    """Between preparing and closing; nobody would reopen it for a dead deployer."""
+    async with armed("refuse", database) as (door, patcher):
+        database.server.admin_sql("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                                  " WHERE application_name = 'fastdowntime guard'")
+        with pytest.raises(gate.Unguarded):
+            async with patcher.transaction():
+                await door.prevent()
+        await door.allow()
+        await gets_in(database)
+
+
+async def test_a_gate_whose_lease_was_lost_is_not_closed(database: Database) -> None:
+    """A new maintenance session would hold no lease, and the guard has acted already."""
+    async with armed("refuse", database) as (door, patcher):
+        database.server.admin_sql("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                                  " WHERE application_name = %s", (gate.APPLICATION_NAME,))
+        await until(lambda: patcher.closed, "the guard ending the patching session")
+        with pytest.raises(errors.ConnectionLost):
+            await door.prevent()
+        await door.allow()
+        await gets_in(database)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import psycopg2
 import pytest
 from twisted.internet import reactor
 
@@ -74,3 +75,29 @@ async def test_it_never_opens_what_carries_no_mark(database: Database) -> None:
     patcher.close()
 
     assert left_closed
+
+
+async def test_it_tries_again_when_somebody_else_is_altering_the_database(each_database: Database) -> None:
+    """An administrator's ALTER DATABASE that commits while the guard waits for it fails the guard's own.
+
+    It gave up then, and the database stayed shut."""
+    patcher = await a_node(each_database.target)
+    lease = await a_node(each_database.target.with_database("postgres"))
+    watch = guard.Guard(each_database.target, reactor, limit_seconds=30)
+    administrator = psycopg2.connect(each_database.server.superuser_dsn("postgres"))
+    try:
+        await watch.arm(patcher=patcher, lease=lease)
+        await close(lease, each_database)
+        administrator.cursor().execute(f"ALTER DATABASE {each_database.name} CONNECTION LIMIT 50")
+        watch.leave()
+        lease.close()
+        await until(lambda: each_database.server.admin_sql(
+            "SELECT 1 FROM pg_stat_activity WHERE application_name = 'fastdowntime guard'"
+            " AND wait_event = 'transactionid'"), "the guard waiting for the administrator")
+        administrator.commit()
+        await until(lambda: is_open(each_database), "the guard opening")
+    finally:
+        administrator.close()
+        each_database.server.admin_sql(f"ALTER DATABASE {each_database.name} ALLOW_CONNECTIONS true")
+        patcher.close()
+        lease.close()

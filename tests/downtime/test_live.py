@@ -110,3 +110,18 @@ async def test_objections_of_the_ledger_refuse_it(database: Database) -> None:
         await live.run(lambda entries: ["patch-0 comes first."])
 
     assert recorded(database) == []
+
+
+async def test_a_ledger_that_cannot_be_written_does_not_read_as_untouched(database: Database) -> None:
+    """Every statement is in; the operator was told that the database was left untouched."""
+    database.admin_sql("CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS"
+                       " $$BEGIN RAISE EXCEPTION 'disk full'; END$$;"
+                       " CREATE TRIGGER full_disk BEFORE INSERT ON fastdowntime.ledger EXECUTE FUNCTION full_disk()")
+    with pytest.raises(LivePatchFailed, match="ledger was not written: .*disk full.*; 1 of 1 statements") as caught:
+        await apply(database, "INSERT INTO account (name) VALUES ('once');")
+    database.admin_sql("DROP TRIGGER full_disk ON fastdowntime.ledger")
+    report = await apply(database, "INSERT INTO account (name) VALUES ('once');")
+
+    assert caught.value.left is errors.Left.OPEN
+    assert (report.resumed, recorded(database)) == (1, [("patch-1", "live")])
+    assert database.admin_sql("SELECT count(*) FROM account WHERE name = 'once'") == [(1,)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from time import monotonic
 from typing import Any
 
 import psycopg2
@@ -343,3 +344,26 @@ async def test_two_runs_give_back_what_they_took(database: Database) -> None:
         node.close()
 
     assert (report.error, holder, recorded(database)) == (None, None, ["patch-1", "patch-2"])
+
+
+async def test_an_abort_needs_no_right_to_cancel(database: Database) -> None:
+    """Where the server's owner has taken pg_cancel_backend away, the patch ran on, past every limit of ours."""
+    database.admin_sql("REVOKE EXECUTE ON FUNCTION pg_cancel_backend(int) FROM PUBLIC")
+    async with prepared(database, a_deployment(sql=SLEEP)) as outage:
+        running = await in_mid_sleep(database, outage)
+        began = monotonic()
+        outage.abort("stopped")
+        report = await running
+
+    assert not report.applied
+    assert monotonic() - began < 5.0
+    assert_nothing_is_left(database)
+
+
+async def test_a_patch_that_is_half_way_in_live_is_not_applied_cold(database: Database) -> None:
+    """Its lane was changed after a live application had failed: what it had finished would run a second time."""
+    database.admin_sql("INSERT INTO fastdowntime.live_journal (id, sha256, statement) VALUES ('patch-1', 'x', 1)")
+    with pytest.raises(preflight.PreflightRefused, match="1 statement of patch-1 was applied live"):
+        await run(database)
+
+    assert_nothing_is_left(database)

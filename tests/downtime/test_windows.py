@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from downtime.settings import Windows
-from downtime.windows import seconds_until_open
+from downtime.windows import has_passed, seconds_until_open
 
 WORKDAYS = Windows(cron=("30 8 * * mon-fri",), minutes=30)
 
@@ -37,3 +37,14 @@ def test_without_windows_any_time_is_right() -> None:
     """An operator who names none decides by approving."""
 
     assert seconds_until_open(None, datetime(2026, 1, 5, tzinfo=UTC)) == 0
+
+
+@pytest.mark.parametrize(("at", "passed"), [
+    (datetime(2026, 1, 5, 8, 29, 59, tzinfo=UTC), False),  # a timer that has rung a little early
+    (datetime(2026, 1, 5, 8, 45, tzinfo=UTC), False),
+    (datetime(2026, 1, 5, 9, 0, 1, tzinfo=UTC), True),
+])
+def test_what_comes_after_the_end_has_missed_its_window(at: datetime, passed: bool) -> None:
+    """Quiescing may take minutes, and so may the deployment before: nothing begins outside the window for that."""
+
+    assert has_passed(WORKDAYS, at) is passed

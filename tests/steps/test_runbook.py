@@ -15,10 +15,12 @@ from twisted.internet import reactor, task
 from demo import application
 from demo.gitrepo import Repository
 from demo.servers import Server
+from downtime import marker
 from downtime.settings import load
 from master.assembly import extend
 from master.schedulers import POLLER
 from steps.shared.names import FORCED_BY, BuilderName, Property, ServiceName
+from tests.builders import a_node
 from tests.databases import Database, MakeDatabase
 from tests.master.settings_for_tests import PEOPLE, user, write_settings
 
@@ -38,14 +40,16 @@ class ARunbook(RunMasterBase):
         self.production: Database = make_database(server, gate="refuse")
         self.folder = tmp_path
 
-    async def start(self, **sections: Any) -> None:
+    async def start(self, *, quiesce: dict[str, Any] | None = None, **sections: Any) -> None:
         (self.folder / "secret").write_text(application.password_of(application.PATCHER))
         (self.folder / "secret").chmod(0o600)
         self.repository = Repository.create(self.folder / "git")
         self.repository.land({"README": "the application"}, "begin")
-        environments = {
+        environments: dict[str, dict[str, Any]] = {
             name: {"database": database.target.dsn, "password_file": "secret", "gate": "refuse"}
             for name, database in (("staging", self.staging), ("production", self.production))}
+        if quiesce is not None:
+            environments["production"]["quiesce"] = quiesce
         settings = load(write_settings(self.folder, **{
             "repository": {"url": self.repository.url, "poll_seconds": 3600}, "environments": environments,
             "users": {"fragile": [application.FRAGILE]}, "landing": {"code": ["**/*.py"]},
@@ -224,3 +228,70 @@ class ARunbook(RunMasterBase):
             BuilderName.PRODUCTION, lambda each: each["complete"] and each["buildid"] != build["buildid"]
             and each["buildid"] != died)
         self.assertIn("has begun to deploy already", (await self.summaries(again))["admit"])
+
+    async def test_what_a_dead_deployment_left_closed_is_opened_when_the_master_starts(self) -> None:
+        """A crash of the server takes its guard too: the mark on the database is what is left."""
+
+        await self.close(self.production)
+        await self.start()
+        await self.opened(self.production)
+
+    async def test_what_an_administrator_closed_stays_closed_when_the_master_starts(self) -> None:
+        """Only what carries our mark is ours to open."""
+
+        server = self.production.server
+        server.admin_sql(f"ALTER DATABASE {self.production.name} ALLOW_CONNECTIONS false")
+        await self.close(self.staging)
+        await self.start()
+        await self.opened(self.staging)  # the same service looks at both
+        await task.deferLater(reactor, 0.3, lambda: None)
+        is_open = self.is_open(self.production)
+        server.admin_sql(f"ALTER DATABASE {self.production.name} ALLOW_CONNECTIONS true")
+        self.assertFalse(is_open)
+
+    async def test_background_tasks_stop_before_the_outage_and_are_resumed_after_it(self) -> None:
+        """In this order: what was stopped last is resumed first."""
+
+        diary = self.folder / "diary"
+        lines = {name: f"echo {name} >> {diary}" for name in ("stop-cron", "stop-queue", "resume-cron", "resume-queue")}
+        await self.start(quiesce={
+            "lead_minutes": 0, "stop": [lines["stop-cron"], lines["stop-queue"]],
+            "resume": [lines["resume-cron"], lines["resume-queue"]]})
+        await self.land(**{"database__schema__patch-1_dot_sql": "ALTER TABLE account ADD COLUMN note text;"})
+        build = await self.latest(BuilderName.PRODUCTION, self.waits)
+        self.assertFalse(diary.exists())
+        await self.decide(build)
+        build = await self.ended(build)
+        self.assertEqual(build["results"], SUCCESS, await self.summaries(build))
+        self.assertEqual(diary.read_text().split(), ["stop-cron", "stop-queue", "resume-queue", "resume-cron"])
+
+    async def test_what_a_dead_build_owes_is_resumed_once(self) -> None:
+        """The note outlives the build that made it, and is gone when it was settled."""
+
+        await self.start()
+        diary = self.folder / "diary"
+        quiescence = self.master.service_manager.namedServices[ServiceName.QUIESCENCE]
+        await quiescence.remember(999, [f"echo resumed >> {diary}"])
+        await quiescence.settle()
+        await quiescence.settle()
+        self.assertEqual(diary.read_text().split(), ["resumed"])
+
+    def is_open(self, database: Database) -> bool:
+        ((is_open,),) = database.server.admin_sql(
+            "SELECT datallowconn FROM pg_database WHERE datname = %s", (database.name,))
+        return bool(is_open)
+
+    async def opened(self, database: Database) -> None:
+        async def look() -> dict[str, bool] | None:
+            return {"open": True} if self.is_open(database) else None
+
+        await self.until(look, f"{database.name} to be opened")
+
+    async def close(self, database: Database) -> None:
+        """As a deployment with gate "refuse" leaves it whose server has crashed."""
+        node = await a_node(database.target.with_database("postgres"))
+        try:
+            async with node.transaction():
+                await node.execute(marker.closing(database.name, by="by a test"))
+        finally:
+            node.close()
