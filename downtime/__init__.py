@@ -4,7 +4,7 @@ Pure, decisions over values, no clock and no I/O:
     errors, sqlstates, printable, target, globs, windows, lanes, patches, statement_kinds, statements, landing, plan,
     evidence, approval, phases, install
 Talk to something:
-    settings (its file and password files), node (PostgreSQL, and the only module that imports txpostgres), git and
-    repository, prober and probing (a process of its own); everything else talks through a Node.
+    settings (its file and password files), node and parameters (PostgreSQL; node is the only module that imports
+    txpostgres), git and repository, prober and probing (a process of its own); everything else talks through a Node.
 The command line is `__main__` and `commands`.
 """

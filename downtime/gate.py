@@ -26,7 +26,8 @@ from twisted.internet.task import deferLater
 
 from downtime import errors, marker
 from downtime.guard import Guard
-from downtime.node import Node, connect, milliseconds
+from downtime.node import Node, connect
+from downtime.parameters import milliseconds
 from downtime.target import Target
 
 MAINTENANCE_DATABASE = "postgres"  # from where gate "refuse" closes and opens: a database cannot close itself
@@ -59,6 +60,14 @@ class CannotRefuse(errors.Refused):
     next_step = "set the environment's gate to hold, or keep the application in a database of its own"
 
 
+class Unguarded(errors.Refused):
+    """The guard has ended before the gate was closed: somebody ended it, or its limit has passed."""
+
+    happened = "the guard of gate refuse is gone; without it nobody would reopen the database for a dead deployer"
+    next_step = "run the deployment again"
+    left = errors.Left.REOPENED
+
+
 class GateLeaks(errors.DowntimeError):
     """The self-test got in while the gate was closed. Nothing may be deployed with such a gate."""
 
@@ -67,21 +76,43 @@ class GateLeaks(errors.DowntimeError):
     left = errors.Left.REOPENED
 
 
+class GateUnproved(errors.DowntimeError):
+    """Nobody got in, but nothing shows that it was the gate: the way to the server may be slow or cut."""
+
+    happened = "a new connection got no answer while gate {gate} was closed, and the server shows none that waits"
+    next_step = "try again; if it stays so, look at the network between here and the server"
+    left = errors.Left.REOPENED
+
+
 PROOF_SECONDS = 0.3  # how long the self-test tries; a server that lets it in does so within some 10 ms
+PROOF_ATTEMPTS = 4   # on a busy machine; together they stay well below the patcher's IDLE_SECONDS
+
+# Whether somebody waits for gate "hold". A client that has given up leaves its backend waiting. Takes no lock.
+SELECT_WAITING = """
+SELECT EXISTS (SELECT FROM pg_catalog.pg_locks
+                WHERE relation = 'pg_catalog.pg_db_role_setting'::regclass AND NOT granted) AS waiting
+"""
 
 
-async def prove(target: Target, gate: str, reactor: Any) -> None:
+async def prove(target: Target, gate: str, reactor: Any, *, witness: Node) -> None:
     """Try to get in while the gate is closed, so that no server version leaves the door open unnoticed.
 
-    Raises GateLeaks. A client that waits (`hold`) or is refused (`refuse`) is what is wanted.
+    A client that waits (`hold`, as the session `witness` can see) or is refused (`refuse`) is what is wanted. Raises
+    GateLeaks or GateUnproved.
     """
-    try:
-        intruder = await connect(target, application_name="fastdowntime self-test", reactor=reactor,
-                                 connect_seconds=PROOF_SECONDS)
-    except (errors.DeadlineExceeded, errors.ConnectionsRefused):
-        return
-    intruder.close()
-    raise GateLeaks(gate=gate)
+    for _ in range(PROOF_ATTEMPTS):
+        try:
+            intruder = await connect(target, application_name="fastdowntime self-test", reactor=reactor,
+                                     connect_seconds=PROOF_SECONDS)
+        except errors.ConnectionsRefused:
+            return
+        except errors.DeadlineExceeded:
+            if gate == "hold" and (await witness.execute(SELECT_WAITING)).scalar:
+                return
+            continue
+        intruder.close()
+        raise GateLeaks(gate=gate)
+    raise GateUnproved(gate=gate)
 
 
 class Gate(Protocol):
@@ -159,7 +190,10 @@ class Refuse:
         await self._guard.arm(patcher=patcher, lease=self._maintenance)
 
     async def prevent(self) -> None:
-        maintenance = await self._at_hand()
+        maintenance = self._maintenance  # this very session: a new one would not hold the lease
+        assert maintenance is not None, "arm() comes first"
+        if not await self._guard.waits(lease=maintenance):
+            raise Unguarded
         async with maintenance.transaction():
             await maintenance.execute(f"SET LOCAL lock_timeout = '{milliseconds(LOCK_WAIT_SECONDS)}'")
             self._closed = True  # from here on the COMMIT may have been carried out, whatever we hear of it

@@ -20,7 +20,8 @@ from twisted.python.failure import Failure
 
 from downtime import errors, marker
 from downtime.deployment_lock import LOCK_CLASS
-from downtime.node import Node, connect, milliseconds
+from downtime.node import Node, connect
+from downtime.parameters import milliseconds
 from downtime.target import Target
 
 LOG = Logger()
@@ -46,10 +47,20 @@ BEGIN
         PERFORM pg_catalog.pg_sleep(0.005);
         PERFORM pg_catalog.pg_stat_clear_snapshot();
     END LOOP;
-    IF EXISTS (SELECT FROM pg_catalog.pg_db_role_setting s JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase
-                WHERE d.datname = {database} AND array_to_string(s.setconfig, E'\\n') LIKE {mark}) THEN
-        {opening};
-    END IF;
+    LOOP
+        BEGIN
+            IF EXISTS (SELECT FROM pg_catalog.pg_db_role_setting s
+                         JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase
+                        WHERE d.datname = {database} AND array_to_string(s.setconfig, E'\\n') LIKE {mark}) THEN
+                {opening};
+            END IF;
+            EXIT;
+        EXCEPTION WHEN lock_not_available OR deadlock_detected OR internal_error THEN
+            -- somebody else is altering the database: "tuple concurrently updated" is an internal error
+            RAISE LOG 'fastdowntime guard: tries again to allow connections: %', SQLERRM;
+            PERFORM pg_catalog.pg_sleep(0.05);
+        END;
+    END LOOP;
 END
 $guard$
 """
@@ -91,6 +102,13 @@ class Guard:
         Deferred.fromCoroutine(self._node.execute(self._watch(patcher.pid, started.scalar))).addErrback(self._ended)
         await self._until_waiting(self._node, lease)
 
+    async def waits(self, *, lease: Node) -> bool:
+        """Whether it stands by still; `lease` is the session that holds the lease. Raises NodeError."""
+        assert self._node is not None, "arm() comes first"
+        return bool((await lease.execute(
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks WHERE pid = %s AND locktype = 'advisory' AND NOT granted)"
+            " AS waiting", (self._node.pid,))).scalar)
+
     async def disarm(self, *, killer: Node) -> None:
         """End the guard from another session; closing its connection alone would not end it."""
         self._disarmed = True
@@ -106,9 +124,7 @@ class Guard:
 
     async def _until_waiting(self, guard: Node, lease: Node) -> None:
         while not guard.closed:
-            waiting = await lease.execute("SELECT EXISTS (SELECT FROM pg_catalog.pg_locks WHERE pid = %s"
-                                          " AND locktype = 'advisory' AND NOT granted) AS waiting", (guard.pid,))
-            if waiting.scalar:
+            if await self.waits(lease=lease):
                 return
             await deferLater(self._reactor, 0.002, lambda: None)
         raise errors.CannotConnect(node=self._target.label, reason="the guard of gate refuse ended at once")

@@ -69,6 +69,12 @@ async def read(node: Node) -> tuple[Entry, ...]:
     return tuple(Entry(**row) for row in result.rows)
 
 
+async def half_way(node: Node, patch_id: str) -> int:
+    """How many statements of a patch a live application has finished and written down."""
+    result = await node.execute("SELECT count(*) FROM fastdowntime.live_journal WHERE id = %s", (patch_id,))
+    return int(result.scalar)
+
+
 async def has(node: Node, patch_id: str, sha256: str) -> bool:
     """Whether exactly these bytes are in: how the outcome of a COMMIT that got no answer is learnt."""
     result = await node.execute(

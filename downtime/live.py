@@ -21,7 +21,8 @@ from twisted.logger import Logger
 
 from downtime import deployment_lock, errors, ledger, preflight
 from downtime.apply import AppliedStatement, Deployment, run_statement, was_cancelled
-from downtime.node import Node, connect, milliseconds
+from downtime.node import Node, connect
+from downtime.parameters import milliseconds
 from downtime.ready import Objections
 from downtime.statements import Statement
 from downtime.target import Target
@@ -159,7 +160,11 @@ class LiveApplication:
             await node.execute("RESET SESSION AUTHORIZATION; RESET ROLE")
             await ledger.write(node, patch_id=patch.id, sha256=patch.sha256, lane=patch.lane, commit=patch.commit,
                                started_at=started_at, seconds=seconds, origin=self._deployment.origin)
-        await self._write_down(node, record)
+        try:
+            await self._write_down(node, record)
+        except errors.NodeError as error:
+            raise LivePatchFailed(reason=f"the ledger was not written: {error}", finished=len(statements),
+                                  count=len(statements), invalid="") from error
         return Report(started_at=started_at, seconds=seconds, statements=tuple(self._applied),
                       resumed=len(finished), retries=self._retries)
 

@@ -3,7 +3,7 @@
 The only module that knows txpostgres and psycopg2. What they leave open is closed here, once:
 
 * `connect` has a deadline. libpq's asynchronous connect ignores `connect_timeout` and resolves names in the
-  reactor's thread; we resolve in a thread, hand over addresses, and close the socket when the time is up.
+  reactor's thread; we hand over addresses (`downtime.parameters`) and close the socket when the time is up.
 * Every statement has two deadlines: the server's own (`statement_timeout`, given as a start-up option so that a
   patch's `RESET ALL` returns to it) and ours, which closes the connection. A closed connection is rolled back by
   the server: at once if it is idle, within `client_connection_check_interval` if it is busy.
@@ -17,7 +17,6 @@ statement, another session calls `pg_cancel_backend`: see `downtime.outage`.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -26,13 +25,11 @@ from typing import Any, TypeAlias
 import psycopg2
 import psycopg2.extensions
 from psycopg2 import sql as composed
-from twisted.internet import defer
 from twisted.internet import error as twisted_errors
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock
-from twisted.internet.threads import deferToThread
 from txpostgres import txpostgres
 
-from downtime import errors, sqlstates
+from downtime import errors, parameters, sqlstates
 from downtime.target import Target
 
 Row = dict[str, Any]
@@ -41,14 +38,6 @@ Sql: TypeAlias = str | composed.Composable
 CONNECT_SECONDS = 5.0      # longer: a dead host holds up the refusal; shorter: a busy server is called dead
 CLIENT_GRACE_SECONDS = 2.0  # how much later than the server's statement_timeout our own deadline falls
 KEPT_NOTICES = 1000        # a patch may raise a million: the first ones explain, the number tells the rest
-
-# With these the server finds a vanished deployer within about 3 s (measured: 2.9 s); the kernel's defaults take
-# hours. The check interval lets a busy backend notice that its client is gone (14+): 53 ms at 50 ms, measured.
-SERVER_SETTINGS = {
-    "tcp_keepalives_idle": "1", "tcp_keepalives_interval": "1", "tcp_keepalives_count": "2",
-    "client_connection_check_interval": "50ms",
-}
-KEEPALIVES = {"keepalives": 1, "keepalives_idle": 5, "keepalives_interval": 1, "keepalives_count": 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +163,7 @@ class Node:
         done = await self.execute("COMMIT")
         if done.status != "COMMIT":  # the server answers ROLLBACK when the transaction had failed unnoticed
             raise errors.StatementFailed(node=self.label, reason=f"COMMIT was answered by {done.status}",
-                                         sqlstate="25P02")
+                                         sqlstate=sqlstates.IN_FAILED_SQL_TRANSACTION)
 
     async def _roll_back(self) -> None:
         try:
@@ -198,16 +187,10 @@ async def connect(target: Target, *, application_name: str, statement_timeout_se
     """
     if reactor is None:
         from twisted.internet import reactor
-    parameters = await _with_addresses(target, reactor, connect_seconds)
+    keywords = await parameters.of_session(
+        target, application_name=application_name, statement_timeout_seconds=statement_timeout_seconds,
+        settings=settings or {}, resolve_seconds=connect_seconds, reactor=reactor)
     connection = _Connection(reactor=reactor)
-    keywords = {
-        **parameters, **KEEPALIVES, "application_name": application_name, "client_encoding": "UTF8",
-        "options": _options(parameters.get("options", ""), {
-            **SERVER_SETTINGS, "statement_timeout": _or_never(statement_timeout_seconds),
-            **(settings or {})}),
-    }
-    if target.password is not None:
-        keywords["password"] = target.password
     try:
         await _within(reactor, connection.connect(**keywords), connect_seconds, connection, target.label, "connect")
     except errors.NodeError as error:
@@ -225,15 +208,6 @@ def _rows(cursor: Any) -> list[Row]:
         return []
     names = [column.name for column in cursor.description]
     return [dict(zip(names, values, strict=True)) for values in cursor.fetchall()]
-
-
-def milliseconds(seconds: float) -> str:
-    """A duration as PostgreSQL's timeouts want it; at least 1, because 0 means "never"."""
-    return f"{max(1, round(seconds * 1000))}ms"
-
-
-def _or_never(seconds: float | None) -> str:
-    return "0" if seconds is None else milliseconds(seconds)
 
 
 async def _within(reactor: Any, answer: Deferred[Any], seconds: float | None, connection: _Connection, label: str,
@@ -266,7 +240,7 @@ def translate(error: BaseException, label: str) -> errors.NodeError:
     # a FATAL at connect has no SQLSTATE in psycopg2: the server's sentence is all there is
     if "is not currently accepting connections" in reason:
         return errors.ConnectionsRefused(node=label, reason=reason)
-    if not state or state.startswith(("08", "57P")):
+    if not state or state.startswith(sqlstates.OF_A_LOST_CONNECTION):
         return errors.ConnectionLost(node=label, reason=reason)
     kind = {
         sqlstates.QUERY_CANCELED: errors.StatementCancelled,
@@ -278,26 +252,3 @@ def translate(error: BaseException, label: str) -> errors.NodeError:
                 detail=getattr(diagnostics, "message_detail", None) or "",
                 hint=getattr(diagnostics, "message_hint", None) or "",
                 position=int(position) if position else None)
-
-
-async def _with_addresses(target: Target, reactor: Any, seconds: float) -> dict[str, str]:
-    """The DSN's parameters with the host's addresses beside its name, resolved outside the reactor's thread."""
-    parameters = target.parameters
-    host, port = parameters.get("host", ""), parameters.get("port", "5432")
-    if not host or host.startswith("/") or "," in host or "hostaddr" in parameters:
-        return parameters
-    answer = deferToThread(socket.getaddrinfo, host, int(port), type=socket.SOCK_STREAM)
-    answer.addTimeout(seconds, reactor)  # the thread stays until the resolver gives up
-    try:
-        found = await answer
-    except defer.TimeoutError as error:
-        raise errors.DeadlineExceeded(node=target.label, what=f"resolve {host!r}", seconds=seconds) from error
-    except (OSError, UnicodeError) as error:
-        raise errors.CannotConnect(node=target.label, reason=f"host name {host!r} is not known: {error}") from error
-    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
-    return {**parameters, "host": ",".join([host] * len(addresses)), "hostaddr": ",".join(addresses),
-            "port": ",".join([port] * len(addresses))}
-
-
-def _options(given: str, settings: Mapping[str, str]) -> str:
-    return " ".join([given, *(f"-c {name}={value}" for name, value in settings.items())]).strip()

@@ -160,7 +160,7 @@ class Outage:
         self._chronicle.note(f"gate {self._rules.gate} closed: no new client gets in")
         if self._rules.prove_gate:
             began = monotonic()
-            await gate.prove(self._target, self._rules.gate, self._reactor)
+            await gate.prove(self._target, self._rules.gate, self._reactor, witness=self._ready.control)
             self._course.proof_seconds = monotonic() - began
             self._chronicle.note("self-test: a new connection did not get in")
         return f"new connections {'wait' if self._rules.gate == 'hold' else 'are refused'}"
@@ -240,8 +240,8 @@ class Outage:
                 await control.execute("SELECT pg_catalog.pg_cancel_backend(%s)", (patcher.pid,))
                 await self._pause(CANCEL_EVERY_SECONDS)
         finally:
-            if control.closed and self._running and not self._course.committing:
-                patcher.close()  # nobody is left to cancel: the server rolls back when its client is gone
+            if self._running and not self._course.committing:
+                patcher.close()  # nobody is left who can cancel: the server rolls back when its client is gone
 
     def _stay_alive(self) -> None:
         """While we drain and kick the patcher has nothing to say; IDLE_SECONDS is for a master that is gone."""

@@ -17,7 +17,8 @@ from typing import Any
 from twisted.internet.task import deferLater
 
 from downtime import deployment_lock, errors, gate, ledger, preflight, sessions
-from downtime.node import Node, connect, milliseconds
+from downtime.node import Node, connect
+from downtime.parameters import milliseconds
 from downtime.target import Target
 
 PATCH_LOCK_SECONDS = 5.0  # a cold patch waits for nobody but what could not be kicked
@@ -111,13 +112,12 @@ async def make_ready(target: Target, patch_id: str, rules: Rules, objections: Ob
     try:
         control = await connect(target, application_name=f"{name} control", reactor=reactor)
         await deployment_lock.take(patcher)
+        started_at = await seen_from(control, patcher)
         seen = await preflight.observe(control)
         session_rules = sessions.Rules(fragile=rules.fragile, spared=rules.spared, superusers=seen.unkickable_users,
                                        ours=frozenset({patcher.pid, control.pid}))
-        found = await _look(control, seen, session_rules, rules, objections)
+        found = await _look(control, seen, session_rules, rules, objections, patch_id)
         await the_gate.arm(patcher)
-        started_at = (await patcher.execute(
-            "SELECT backend_start FROM pg_catalog.pg_stat_get_activity(pg_backend_pid())")).scalar
     except BaseException:
         try:
             await the_gate.disarm()
@@ -130,12 +130,27 @@ async def make_ready(target: Target, patch_id: str, rules: Rules, objections: Ob
                  session_rules=session_rules, found=found)
 
 
+async def seen_from(control: Node, patcher: Node) -> datetime:
+    """When the patcher's backend has started. Raises CannotConnect where control is on another server than it."""
+    started_at: datetime = (await patcher.execute(
+        "SELECT backend_start FROM pg_catalog.pg_stat_get_activity(pg_backend_pid())")).scalar
+    if not (await control.execute("SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_get_activity(%s)"
+                                  " WHERE backend_start = %s) AS seen", (patcher.pid, started_at))).scalar:
+        raise errors.CannotConnect(node=control.label, reason="two connections have reached two different servers")
+    return started_at
+
+
 async def _look(control: Node, seen: preflight.Observation, session_rules: sessions.Rules, rules: Rules,
-                objections: Objections) -> tuple[str, ...]:
+                objections: Objections, patch_id: str) -> tuple[str, ...]:
     """Reasons not to begin, raised all at once; else what was found."""
     if reasons := preflight.judge_server(seen, gate=rules.gate):
         raise preflight.PreflightRefused(reasons)  # without its rights nothing below can be seen rightly
     reasons = list(objections(await ledger.read(control)))
+    if finished := await ledger.half_way(control, patch_id):
+        done = "1 statement" if finished == 1 else f"{finished} statements"
+        reasons.append(f"{done} of {patch_id} {'was' if finished == 1 else 'were'} applied live by an earlier run and"
+                       " would be applied again: finish it live, or take back by hand what was applied and DELETE its"
+                       " rows from fastdowntime.live_journal as its owner")
     connected = await sessions.list_all(control, session_rules)
     reasons += preflight.judge_traffic(
         seen, sessions.judge(connected, session_rules), kick_all=rules.kick == "all",

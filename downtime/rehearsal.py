@@ -55,8 +55,9 @@ class Rehearsing:
         if self._live is not None:
             report = await self._live.run(objections)
             if report.resumed:  # nobody may take the time of the rest for the time of the whole
-                reasons = (*reasons, f"{report.resumed} of its statements were finished by an earlier run, and their"
-                                     " time is not in these figures")
+                done = "1 statement was" if report.resumed == 1 else f"{report.resumed} statements were"
+                whose = "its" if report.resumed == 1 else "their"
+                reasons = (*reasons, f"{done} finished by an earlier run, and {whose} time is not in these figures")
             evidence = self._evidence(report.started_at, report.seconds, 0.0, report.statements, reasons)
             return Rehearsal(evidence=evidence, outage=None, live=report)
         assert self._outage is not None

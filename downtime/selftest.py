@@ -9,7 +9,8 @@ from time import monotonic
 from typing import Any
 
 from downtime import deployment_lock, errors, gate
-from downtime.node import Node, connect, milliseconds
+from downtime.node import Node, connect
+from downtime.parameters import milliseconds
 from downtime.ready import IDLE_SECONDS
 from downtime.target import Target
 
@@ -43,7 +44,7 @@ async def _close_and_try(target: Target, gate_name: str, patcher: Node, the_gate
     try:
         async with patcher.transaction():  # ends with a COMMIT of nothing, which standbys see sooner than a ROLLBACK
             await the_gate.prevent()
-            await gate.prove(target, gate_name, reactor)
+            await gate.prove(target, gate_name, reactor, witness=patcher)
     finally:
         await _allow(target, the_gate)
     return monotonic() - began

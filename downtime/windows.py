@@ -9,7 +9,13 @@ from croniter import croniter
 
 from downtime.settings import Windows
 
+TOO_EARLY_SECONDS = 60.0  # timers and clocks differ by less; a window that has passed opens again much later
 A_SECOND = timedelta(seconds=1)  # croniter looks strictly before and after; the very start is in the window
+
+
+def has_passed(windows: Windows | None, at: datetime) -> bool:
+    """Whether what was planned for a window comes too late for it at `at` (aware)."""
+    return seconds_until_open(windows, at) > TOO_EARLY_SECONDS
 
 
 def seconds_until_open(windows: Windows | None, at: datetime) -> float:

@@ -6,10 +6,11 @@ still noted when the master starts belongs to a build that died with the master 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from buildbot.util.service import BuildbotService
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 
 from master.state import Drawer
@@ -26,21 +27,23 @@ class Quiescence(BuildbotService):  # type: ignore[misc]
 
     name = ServiceName.QUIESCENCE.value
 
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self._writing = DeferredLock()  # all builds share one note: one that begins must not undo one that ends
+
     async def startService(self) -> None:
         await super().startService()
         # not waited for: a command may take its minute, and the master should not start a minute later for it
         Deferred.fromCoroutine(self.settle()).addErrback(lambda why: LOG.failure("resuming", failure=why))
 
     async def remember(self, build_id: int, resume: Sequence[str]) -> None:
-        await self._put({**await self._owed(), str(build_id): list(resume)})
+        await self._change(lambda owed: owed.update({str(build_id): list(resume)}))
 
     async def owed(self, build_id: int) -> tuple[str, ...]:
         return tuple((await self._owed()).get(str(build_id), ()))
 
     async def forget(self, build_id: int) -> None:
-        owed = await self._owed()
-        if owed.pop(str(build_id), None) is not None:
-            await self._put(owed)
+        await self._change(lambda owed: owed.pop(str(build_id), None))
 
     async def settle(self, build_id: int | None = None) -> None:
         """Run what is owed: by one build that has ended without its step `Resume`, or (None) by a dead master's."""
@@ -56,8 +59,16 @@ class Quiescence(BuildbotService):  # type: ignore[misc]
     async def _owed(self) -> dict[str, list[str]]:
         return dict(await self._drawer.get(OWED) or {})
 
-    async def _put(self, owed: dict[str, list[str]]) -> None:
-        await self._drawer.put(OWED, owed)
+    async def _change(self, change: Callable[[dict[str, list[str]]], object]) -> None:
+        await self._writing.acquire()
+        try:
+            owed = await self._owed()
+            before = dict(owed)
+            change(owed)
+            if owed != before:
+                await self._drawer.put(OWED, owed)
+        finally:
+            self._writing.release()
 
     @property
     def _drawer(self) -> Drawer:

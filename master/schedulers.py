@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from buildbot.plugins import changes, schedulers, util
 
@@ -18,15 +19,25 @@ POLLER = "fastdowntime"  # also the name a hook gives: change_hook/poller?poller
 def change_sources(settings: Settings) -> list[Any]:
     """Looks at the branch every few seconds, and at once when a hook knocks."""
     repository = settings.repository
-    return [changes.GitPoller(repourl=repository.url, branch=repository.branch, name=POLLER, pollAtLaunch=True,
+    return [changes.GitPoller(**_way_to(repository.url), branch=repository.branch, name=POLLER, pollAtLaunch=True,
                               pollInterval=repository.poll_seconds, workdir="gitpoller-fastdowntime")]
+
+
+def _way_to(url: str) -> dict[str, Any]:
+    """The URL for Buildbot, which shows it with every change, and the password of it apart from that."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return {"repourl": url}
+    return {"repourl": without_credentials(url),
+            "auth_credentials": (unquote(parts.username or ""), unquote(parts.password))}
 
 
 def all_schedulers(settings: Settings) -> list[Any]:
     return [
         schedulers.SingleBranchScheduler(
             name=LANDINGS, builderNames=[BuilderName.STAGING.value], treeStableTimer=None,
-            change_filter=util.ChangeFilter(branch=settings.repository.branch, repository=settings.repository.url),
+            change_filter=util.ChangeFilter(branch=settings.repository.branch,
+                                            repository=_way_to(settings.repository.url)["repourl"]),
             fileIsImportant=touches_patches(settings), onlyImportant=True),
         *(schedulers.Triggerable(name=name, builderNames=[builder.value]) for builder, name in OFFERED_BY.items()),
         _form(settings, BuilderName.STAGING, "Rehearse what is pending", [

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from downtime import deployments
+from datetime import UTC, datetime
+
+from downtime import deployments, errors, windows
 from downtime.outage import Outage
 from steps.shared import errands
 from steps.shared.base import RunbookStep
 from steps.shared.results import SUCCESS
+
+
+class WindowPassed(errors.Refused):
+    """What came before has taken so long that no downtime may begin any more."""
+
+    happened = "the window has passed while the deployment waited for its background tasks or for another deployment"
+    next_step = "ask for the deployment again: it will wait for the next window"
 
 
 class Preflight(RunbookStep):
@@ -17,6 +26,8 @@ class Preflight(RunbookStep):
     async def act(self) -> int:
         if not await self.my_turn():
             return self.result_when_stopped()
+        if windows.has_passed(self.environment.windows, datetime.now(UTC)):
+            raise WindowPassed
         errand = await errands.read_approved(self)
         deployment = await deployments.deployment(errand.patch, errand.origin(await self.build.getUrl()))
         section = Outage(self.environment.target, deployment,

@@ -35,6 +35,13 @@ class NotRehearsed(errors.Refused):
     next_step = "let the builder 'staging' rehearse it, then ask again"
 
 
+class RehearsedInAnotherLane(errors.Refused):
+    """The patch does not say how it is applied, and the settings say something else than they did then."""
+
+    happened = "{patch} was rehearsed as a {then} patch, and the settings now make it a {now} one"
+    next_step = "set patches.undeclared_lane back to {then}, or land it as a new patch that declares its lane"
+
+
 class ChangedSinceApproval(errors.Refused):
     """What is about to run is not what somebody has approved."""
 
@@ -70,6 +77,8 @@ async def read(step: RunbookStep) -> Errand:
     evidence = await find_evidence(step, patch)
     if evidence is None:
         raise NotRehearsed(patch=patch.id, now=patch.sha256[:12])
+    if evidence.lane != patch.lane:
+        raise RehearsedInAnotherLane(patch=patch.id, then=evidence.lane, now=patch.lane)
     return Errand(patch=patch, inventory=tip.inventory, evidence=evidence,
                   requested_by=frozenset(step.getProperty(Property.REQUESTED_BY) or ()),
                   approved_by=step.getProperty(Property.APPROVED_BY) or "")

@@ -17,8 +17,10 @@ import psycopg2
 import pytest
 from twisted.internet import reactor
 
+from demo.proxy import Proxy
 from downtime import errors, gate
 from downtime.node import Node
+from downtime.target import Target
 from tests.builders import PATIENCE_SECONDS, a_node, pause, until
 from tests.databases import Database
 
@@ -177,7 +179,7 @@ async def test_the_self_test_passes_behind_a_closed_gate(kind: str, each_databas
     async with armed(kind, each_database) as (door, patcher):
         async with patcher.transaction():
             await door.prevent()
-            await gate.prove(each_database.target, kind, reactor)
+            await gate.prove(each_database.target, kind, reactor, witness=patcher)
             await door.allow_in_transaction()
         await door.allow()
 
@@ -186,8 +188,10 @@ async def test_the_self_test_passes_behind_a_closed_gate(kind: str, each_databas
 async def test_the_self_test_finds_an_open_gate(kind: str, database: Database) -> None:
     """A server version that lets clients in is found before anything is deployed with it."""
 
+    witness = await a_node(database.target)
     with pytest.raises(gate.GateLeaks, match=f"while gate {kind} was closed"):
-        await gate.prove(database.target, kind, reactor)
+        await gate.prove(database.target, kind, reactor, witness=witness)
+    witness.close()
 
 
 async def test_a_reader_of_the_roles_catalog_is_named(database: Database) -> None:
@@ -272,3 +276,16 @@ async def test_a_gate_whose_lease_was_lost_is_not_closed(database: Database) -> 
             await door.prevent()
         await door.allow()
         await gets_in(database)
+
+
+@pytest.mark.parametrize("kind", GATES)
+async def test_silence_is_no_proof(kind: str, database: Database) -> None:
+    """A gate that stood open passed its self-test where the network was slow."""
+    witness = await a_node(database.target)
+    with Proxy("127.0.0.1", database.server.port) as proxy:
+        proxy.cut()
+        target = Target(dsn=database.target.dsn.replace(f":{database.server.port}/", f":{proxy.port}/"),
+                        password=database.target.password)
+        with pytest.raises(gate.GateUnproved):
+            await gate.prove(target, kind, reactor, witness=witness)
+    witness.close()

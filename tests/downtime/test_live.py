@@ -117,7 +117,7 @@ async def test_a_ledger_that_cannot_be_written_does_not_read_as_untouched(databa
     database.admin_sql("CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS"
                        " $$BEGIN RAISE EXCEPTION 'disk full'; END$$;"
                        " CREATE TRIGGER full_disk BEFORE INSERT ON fastdowntime.ledger EXECUTE FUNCTION full_disk()")
-    with pytest.raises(LivePatchFailed, match="ledger was not written: .*disk full.*; 1 of 1 statements") as caught:
+    with pytest.raises(LivePatchFailed, match=r"ledger was not written: .*disk full.*; 1 of 1 statements") as caught:
         await apply(database, "INSERT INTO account (name) VALUES ('once');")
     database.admin_sql("DROP TRIGGER full_disk ON fastdowntime.ledger")
     report = await apply(database, "INSERT INTO account (name) VALUES ('once');")

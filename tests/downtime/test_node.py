@@ -14,8 +14,9 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 
 from demo.proxy import Proxy
-from downtime import errors, node
+from downtime import errors
 from downtime.node import KEPT_NOTICES, Notices, connect
+from downtime.parameters import milliseconds
 from downtime.target import Target
 from tests.builders import a_node, pause, until
 from tests.databases import Database
@@ -408,4 +409,4 @@ def test_notices_lose_their_line_ends() -> None:
 def test_no_timeout_is_rounded_down_to_never() -> None:
     """PostgreSQL takes 0 for "never"."""
 
-    assert [node.milliseconds(seconds) for seconds in (0, 0.0001, 0.2, 60)] == ["1ms", "1ms", "200ms", "60000ms"]
+    assert [milliseconds(seconds) for seconds in (0, 0.0001, 0.2, 60)] == ["1ms", "1ms", "200ms", "60000ms"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,8 +14,8 @@ from buildbot.process.factory import BuildFactory
 from buildbot.warnings import ConfigWarning
 
 from master.assembly import configuration, extend
-from master.schedulers import touches_patches
-from steps.shared.names import BuilderName, ServiceName
+from master.schedulers import all_schedulers, change_sources, touches_patches
+from steps.shared.names import LANDINGS, BuilderName, ServiceName
 from tests.master.settings_for_tests import a_settings, write_settings
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -119,3 +120,17 @@ def test_a_landing_matters_when_it_touches_a_patch(tmp_path: Path) -> None:
     matters = touches_patches(a_settings(tmp_path))
     assert matters(AChange("app/x.py", "database/schema/patch-1.sql"))
     assert not matters(AChange("app/x.py", "database/schema/notes.txt"))
+
+
+def test_buildbot_is_given_the_password_of_the_repository_apart(tmp_path: Path) -> None:
+    """It shows the URL with every change, to everybody; and the landings have to be found by what it shows."""
+
+    settings = a_settings(tmp_path, repository={"url": "https://builder:pass%40word@git.example.org/app.git"})
+    (poller,) = change_sources(settings)
+    landings = next(each for each in all_schedulers(settings) if each.name == LANDINGS)
+    change = SimpleNamespace(repository="https://git.example.org/app.git", branch="devel", project="", category=None,
+                             codebase="", properties={})
+    given = poller.getConfigDict()
+    assert given["args"] == ("https://git.example.org/app.git",)
+    assert given["kwargs"]["auth_credentials"] == ("builder", "pass@word")
+    assert landings.getConfigDict()["kwargs"]["change_filter"].filter_change(change)

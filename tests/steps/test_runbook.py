@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ import pytest
 from buildbot.process.results import FAILURE, SUCCESS, WARNINGS
 from buildbot.test.util.integration import RunMasterBase
 from twisted.internet import reactor, task
+from twisted.internet.defer import Deferred
 
 from demo import application
 from demo.gitrepo import Repository
 from demo.servers import Server
 from downtime import marker
+from downtime.patches import Lane
 from downtime.settings import load
 from master.assembly import extend
 from master.schedulers import POLLER
@@ -295,3 +298,72 @@ class ARunbook(RunMasterBase):
                 await node.execute(marker.closing(database.name, by="by a test"))
         finally:
             node.close()
+
+    async def test_a_stop_between_two_steps_ends_the_downtime(self) -> None:
+        """Buildbot has no step to tell of it then; the patch went in, in a build that was stopped."""
+
+        await self.start()
+        await self.land(**{"database__schema__patch-1_dot_sql": "ALTER TABLE account ADD COLUMN note text;\n"
+                                                                "SELECT pg_sleep(3);"})
+        build = await self.latest(BuilderName.PRODUCTION, self.waits)
+        (running,) = self.master.botmaster.builders[BuilderName.PRODUCTION.value].building
+        decision = Deferred.fromCoroutine(self.decide(build))
+
+        outages = self.master.service_manager.namedServices[ServiceName.OUTAGES]
+
+        async def begun() -> dict[str, Any] | None:
+            return {} if outages.outcome(build["buildid"]) is not None else None
+
+        await self.until(begun, "the outage to begin")
+        running.stopped, running.stopped_reason = True, "by a test"  # what stopBuild() does where no step is at work
+        build = await self.ended(build)
+        await decision
+        self.assertIn("by a test", " ".join((await self.summaries(build)).values()))
+        self.assertNotIn("note", self.columns(self.production))
+        self.production.connect("app").cursor().execute("SELECT 1")
+
+    async def test_a_stopped_rehearsal_gives_its_turn_back(self) -> None:
+        """Also one that was stopped before its turn came: every later rehearsal waited for ever."""
+
+        await self.start()
+        admin = psycopg2.connect(self.staging.superuser_dsn)
+        admin.cursor().execute("LOCK TABLE fastdowntime.ledger")
+        first = Deferred.fromCoroutine(self.force(BuilderName.STAGING, "operator"))
+        builder = self.master.botmaster.builders[BuilderName.STAGING.value]
+
+        async def reads() -> dict[str, Any] | None:
+            names = [build.currentStep.name for build in builder.building if build.currentStep]
+            return {} if names == ["rehearse on staging"] else None
+
+        await self.until(reads, "the rehearsal to begin")
+        await builder.building[0].stopBuild("by a test")
+        admin.close()
+        await first
+        again = await self.force(BuilderName.STAGING, "operator")
+        self.assertEqual(again["results"], SUCCESS, await self.summaries(again))
+
+    async def test_a_build_that_no_scheduler_made_is_refused(self) -> None:
+        """Another program's build set names no scheduler; it was taken for one that `staging` has offered."""
+
+        await self.start()
+        builder_id = await self.master.data.updates.findBuilderId(BuilderName.PRODUCTION.value)
+        await self.master.data.updates.addBuildset(
+            waited_for=False, scheduler="somebody", builderids=[builder_id], properties={}, reason="",
+            sourcestamps=[{"codebase": "", "repository": "", "project": "", "branch": None, "revision": None}])
+        build = await self.latest(BuilderName.PRODUCTION, lambda build: build["complete"])
+        self.assertIn("may not build production", (await self.summaries(build))["admit"])
+
+    async def test_a_patch_is_deployed_in_the_lane_it_was_rehearsed_in(self) -> None:
+        """The settings' `undeclared_lane` was changed in between: nobody has seen how it goes in the other lane."""
+
+        await self.start()
+        await self.land(**{"database__schema__patch-1_dot_sql": "ALTER TABLE account ADD COLUMN note text;"})
+        build = await self.latest(BuilderName.PRODUCTION, self.waits)
+        await self.decide(build, decision="reject", reason="not yet")
+        await self.ended(build)
+        store = self.master.service_manager.namedServices[ServiceName.EVIDENCE]
+        (entry,) = self.staging.admin_sql("SELECT sha256 FROM fastdowntime.ledger")
+        evidence = await store.find("patch-1", entry[0])
+        await store.keep(replace(evidence, lane=Lane.LIVE))
+        build = await self.force(BuilderName.PRODUCTION, "operator", patch="patch-1")
+        self.assertIn("patch-1 was rehearsed as a live patch", (await self.summaries(build))["admit"])

@@ -72,3 +72,17 @@ def test_rehearsals_run_on_staging_only(project: Project) -> None:
 
     assert answer.status == 2
     assert "rehearsals run on staging" in answer.err
+
+
+def test_figures_of_the_rest_do_not_pass_for_those_of_the_whole(project: Project) -> None:
+    """A live rehearsal that went on behind a failure: the slow statements before it escaped the limit."""
+    project.land(patch_1="-- apply: live\nALTER TABLE account ADD COLUMN note text;\nALTER TABLE later ADD a int;\n")
+
+    failed = project.run("rehearse")
+    project.staging.admin_sql("SET ROLE patcher; CREATE TABLE later (id int)")
+    (evidence,) = project.run("rehearse", "--json").document["rehearsed"]
+
+    assert failed.status != 0
+    assert len(evidence["statements"]) == 1
+    assert evidence["signoff_reasons"] == [
+        "1 statement was finished by an earlier run, and its time is not in these figures"]
