@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from demo.installations import ServerError, installations
 
 pytest_plugins = ["tests.coroutines", "tests.databases"]
+
+
+def pytest_configure() -> None:
+    """Take Ctrl-C as it comes from a terminal: a job in the background starts with it ignored, and so would every
+    process whose interruption is tested."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> list[str]:
