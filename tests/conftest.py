@@ -11,11 +11,15 @@ from demo.installations import ServerError, installations
 pytest_plugins = ["tests.coroutines", "tests.databases"]
 
 
+HOW_A_TERMINAL_STARTS_US = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+
+
 def pytest_configure() -> None:
-    """Take Ctrl-C as it comes from a terminal: a job in the background starts with it ignored, and so would every
-    process whose interruption is tested."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Take signals as they come from a terminal: a job in the background may start with them ignored, and so would
+    every process whose interruption is tested."""
+    for number, handler in HOW_A_TERMINAL_STARTS_US.items():
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def pytest_report_header() -> list[str]:
