@@ -20,6 +20,7 @@ allows connections: `downtime.guard`. What the guard cannot survive, a crash of 
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import Any, Protocol
 
 from twisted.internet.task import deferLater
@@ -32,6 +33,7 @@ from downtime.target import Target
 
 MAINTENANCE_DATABASE = "postgres"  # from where gate "refuse" closes and opens: a database cannot close itself
 APPLICATION_NAME = "fastdowntime gate"
+ENDED_SECONDS = 10.0  # for a lost session of ours to end; one that outlives this does not end by itself
 LOCK_WAIT_SECONDS = 0.2   # longer: clients queue behind our waiting lock; shorter: ordinary readers of pg_roles win
 LOCK_ATTEMPTS = 5
 LOCK_PAUSE_SECONDS = 0.3  # lets the clients that queued behind an attempt pass before the next
@@ -240,8 +242,11 @@ class Refuse:
 
 async def _ended(pid: int, node: Node) -> None:
     """Return when a session of ours that was lost has ended in the server, too. Raises NodeError."""
+    deadline = monotonic() + ENDED_SECONDS
     # by name as well: the pid may be somebody else's by now
     while (await node.execute(
             "SELECT count(pg_catalog.pg_terminate_backend(pid)) AS there FROM pg_catalog.pg_stat_activity"
             " WHERE pid = %s AND application_name = %s AND usename = current_user", (pid, APPLICATION_NAME))).scalar:
+        if monotonic() > deadline:
+            raise errors.DeadlineExceeded(node=node.label, what="ending a lost session", seconds=ENDED_SECONDS)
         await deferLater(node.reactor, 0.005, lambda: None)
