@@ -6,11 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
+from typing import Self
 
-from downtime import errors, ledger
-from downtime.node import Node
+from downtime import errors, ledger, safety
+from downtime.node import Node, Notices
 from downtime.patches import Patch
+from downtime.printable import cut
 from downtime.statements import Statement
+
+MOST_NOTICES = 1000       # of one patch; one may raise a million, and the first ones explain
+LONGEST_COMPLAINT = 2000  # characters of the server's message, detail and hint each: RAISE may send megabytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,55 +35,111 @@ class AppliedStatement:
     started_at: datetime
     seconds: float
     status: str                # the server's command tag, such as `UPDATE 3`
-    notices: tuple[str, ...]
+    notices: tuple[str, ...]   # the first ones, and a line that counts the rest
 
 
 Progress = Callable[[AppliedStatement], None]
 
 
-async def run_statement(node: Node, deployment: Deployment, statement: Statement) -> AppliedStatement:
-    """Run one statement of the patch. Raises PatchFailed with the line in the file, or NodeError."""
+async def run_statement(node: Node, deployment: Deployment, statement: Statement, *, room: int) -> AppliedStatement:
+    """Run one statement of the patch and keep `room` of its notices.
+
+    Raises PatchFailed with the line in the file, also where the server would misread what follows; TransactionEnded;
+    LockNotAvailable, which may be worth another attempt; or another NodeError.
+    """
+    patch, inside = deployment.patch, node.in_transaction
     started_at, began = datetime.now(UTC), monotonic()
     node.notices.take()
+    before, behind = (safety.BEFORE_ROWS, safety.BEHIND_ROWS) if statement.only_returns_rows else ("", "")
     try:
-        result = await node.execute(statement.text)
-    except errors.LockNotAvailable:
-        raise  # worth another attempt: the caller knows
+        result = await node.execute(f"{before}{statement.text}{behind}")
     except errors.StatementFailed as error:
-        raise PatchFailed.at(deployment.patch, statement, error) from error
-    return AppliedStatement(statement=statement, started_at=started_at, seconds=monotonic() - began,
-                            status=result.status, notices=tuple(node.notices.take()))
+        error.position = _position(error, before)
+        if inside:
+            _refuse_lost_transaction(node, patch, statement)
+        if isinstance(error, errors.LockNotAvailable):
+            raise
+        raise PatchFailed.at(patch, statement, error) from error
+    seconds = monotonic() - began
+    if inside:
+        _refuse_lost_transaction(node, patch, statement)
+    refuse_misreading(node, patch, statement)
+    return AppliedStatement(statement=statement, started_at=started_at, seconds=seconds,
+                            status=result.status.replace("MOVE", "SELECT") if before else result.status,
+                            notices=_some(node.notices, room))
+
+
+def refuse_misreading(node: Node, patch: Patch, statement: Statement) -> None:
+    """Raises PatchFailed where the server would not read on as the patch was examined."""
+    if reason := safety.misreading(node):
+        raise PatchFailed(path=patch.path, line=statement.line, reason=reason)
+
+
+def _refuse_lost_transaction(node: Node, patch: Patch, statement: Statement) -> None:
+    """Raises TransactionEnded where a statement, failed or not, has ended the transaction it ran in."""
+    if not node.in_transaction:
+        raise TransactionEnded(path=patch.path, line=statement.line)
 
 
 async def apply_cold(node: Node, deployment: Deployment, *, before_each: Callable[[], None],
                      progress: Progress) -> float:
     """Apply the patch and write its ledger row in the transaction `node` is in; returns the patch's own seconds.
 
-    `before_each` may raise to end it between two statements. The session is given back its own role before the row
-    is written, whatever the patch made of it. Raises PatchFailed or NodeError; then the caller rolls back.
+    `before_each` may raise to end it between two statements. Our timeouts are put back behind each statement that may
+    have changed them, and role and search_path before the row is written. Raises PatchFailed, PatchBlocked,
+    TransactionEnded or NodeError; then the caller rolls back.
     """
     started_at, began = datetime.now(UTC), monotonic()
-    for statement in deployment.statements:
+    patch, statements, room = deployment.patch, deployment.statements, MOST_NOTICES
+    if statements:
+        refuse_misreading(node, patch, statements[0])
+    for number, statement in enumerate(statements, start=1):
         before_each()
         try:
-            progress(await run_statement(node, deployment, statement))
+            applied = await run_statement(node, deployment, statement, room=room)
         except errors.LockNotAvailable as error:
-            raise PatchFailed.at(deployment.patch, statement, error) from error
-    if deployment.statements:
+            raise PatchBlocked.at(patch, statement, error) from error
+        progress(applied)
+        room = max(0, room - len(applied.notices))
+        if statement.may_change_settings and number < len(statements):
+            await put_back(node, patch, statement)
+    if statements:
         await _check_deferred_constraints(node, deployment)
     seconds = monotonic() - began
     before_each()
-    await node.execute("RESET SESSION AUTHORIZATION; RESET ROLE")
-    patch = deployment.patch
-    await ledger.write(node, patch_id=patch.id, sha256=patch.sha256, lane=patch.lane, commit=patch.commit,
-                       started_at=started_at, seconds=seconds, origin=deployment.origin)
+    await _record(node, deployment, started_at, seconds)
     return seconds
+
+
+async def put_back(node: Node, patch: Patch, statement: Statement, *, first: str = "") -> None:
+    """Make the session safe again behind a statement. Raises PatchFailed where that cannot be done, or NodeError."""
+    first = f"{safety.AFTER_ROWS if statement.only_returns_rows else ''}{first}"
+    if reason := await safety.put_back(node, first=first):
+        raise PatchFailed(path=patch.path, line=statement.line, reason=reason)
+
+
+async def _record(node: Node, deployment: Deployment, started_at: datetime, seconds: float) -> None:
+    """Write the ledger row as the role that has logged in. Raises PatchFailed or NodeError."""
+    patch, last = deployment.patch, deployment.statements[-1:]
+    try:
+        if last:
+            await put_back(node, patch, last[0], first=safety.OWN_AGAIN)
+        await ledger.write(node, patch_id=patch.id, sha256=patch.sha256, lane=patch.lane, commit=patch.commit,
+                           started_at=started_at, seconds=seconds, origin=deployment.origin)
+    except errors.StatementFailed as error:
+        if not last:
+            raise
+        kind = PatchBlocked if isinstance(error, errors.LockNotAvailable) else PatchFailed
+        raise kind(path=patch.path, line=last[0].line, reason="behind this, the last statement, the ledger row cannot "
+                   f"be written: {_complaint(error)}") from error
 
 
 async def _check_deferred_constraints(node: Node, deployment: Deployment) -> None:
     """What COMMIT would find is found here, where it still is the patch that failed. Raises PatchFailed."""
     try:
         await node.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    except errors.LockNotAvailable as error:
+        raise PatchBlocked.at(deployment.patch, deployment.statements[-1], error) from error
     except errors.StatementFailed as error:
         raise PatchFailed.at(deployment.patch, deployment.statements[-1], error) from error
 
@@ -97,9 +158,43 @@ class PatchFailed(errors.DowntimeError):
     next_step = "correct the patch, land the correction, and let it be rehearsed again"
 
     @classmethod
-    def at(cls, patch: Patch, statement: Statement, error: errors.StatementFailed) -> PatchFailed:
+    def at(cls, patch: Patch, statement: Statement, error: errors.StatementFailed) -> Self:
         """Name the line of the file: the server counts characters from the start of the statement it was sent."""
         before = statement.text[:error.position - 1] if error.position else ""
-        more = "".join(f"\n  {word}: {text}" for word, text in (("detail", error.detail), ("hint", error.hint)) if text)
-        return cls(path=patch.path, line=statement.line + before.count("\n"),
-                   reason=f"{error.facts['reason']} (SQLSTATE {error.sqlstate}){more}")
+        return cls(path=patch.path, line=statement.line + before.count("\n"), reason=_complaint(error))
+
+
+class PatchBlocked(PatchFailed):
+    """A lock was not to be had in time: somebody who was not kicked holds it. The patch itself may be in order."""
+
+    next_step = "see who holds the lock, and run the deployment again when it is free"
+
+
+class TransactionEnded(errors.NeedsOperator):
+    """What no statement that was examined can do has happened: nothing rolls the patch back any more."""
+
+    happened = ("{path}, line {line}: the statement has ended the deployment's transaction: what stands above it may be"
+                " in, and the ledger does not say so")
+    next_step = "compare the database with the patch and take back by hand what is in; then report how it was done"
+
+
+def _position(error: errors.StatementFailed, before: str) -> int | None:
+    """Where in the statement the error is, from 1, if something of ours was sent before it."""
+    return max(1, error.position - len(before)) if error.position else None
+
+
+def _complaint(error: errors.StatementFailed) -> str:
+    parts = [f"{cut(str(error.facts['reason']), LONGEST_COMPLAINT)} (SQLSTATE {error.sqlstate})"]
+    parts += [f"{word}: {cut(text, LONGEST_COMPLAINT)}"
+              for word, text in (("detail", error.detail), ("hint", error.hint)) if text]
+    return "\n  ".join(parts)
+
+
+def _some(notices: Notices, room: int) -> tuple[str, ...]:
+    """As many as there is room for, and a line that counts the rest."""
+    dropped, lines = notices.dropped, notices.take()
+    if dropped:
+        lines.pop()  # the session's own count; ours takes its place
+    more = dropped + max(0, len(lines) - room)
+    kept = lines[:room]
+    return (*kept, f"… and {more:,} more") if more else tuple(kept)

@@ -1,25 +1,28 @@
 """Who may stay and who must go while a patch is applied, as the environment's `kick` policy has it.
 
-`all`: every client session is gone before the patch's first statement. `transactions`: only sessions inside a
-transaction are; the idle ones are ended after the outage, a few at a time, when they may reconnect at once.
+`all`: every client session is gone before the patch's first statement; those of fragile users are ended last, while
+locks keep them from writing. `transactions`: only sessions inside a transaction are; the idle ones are ended after the
+outage, a few at a time, when they may reconnect at once, and those of fragile users never.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from time import monotonic
 from typing import Any
 
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from downtime import errors, sessions
+from downtime import errors, fragile_tables, kicking, sessions
 from downtime.ready import Ready, Rules
 
 LOG = Logger()
 
 KICK_SECONDS = 10.0     # 1,000 sessions die in about 1 s; what still stands after this will not die by itself
 LOOK_EVERY_SECONDS = 0.02
+FRAGILE_ATTEMPTS = 5    # at ending fragile users' sessions; each finds them all idle, or ends none of them
+FRAGILE_PAUSE_SECONDS = 0.02  # between two: lets transactions end; all of it is outage
 DRAIN_PACE = (2, 0.02)  # sessions at a time, and seconds between
 
 
@@ -32,9 +35,10 @@ class Clearing:
         self._rules = rules
         self._reactor = reactor
         self._before_each = before_each
-        self._kick = sessions.Kick(ready.control, ready.session_rules, reactor, before_each=before_each)
+        self._kick = kicking.Kick(ready.control, ready.session_rules, reactor, before_each=before_each)
         self._idle: tuple[sessions.Session, ...] = ()
         self.drained: tuple[sessions.Session, ...] = ()
+        self.remarks: tuple[str, ...] = ()  # of the kick, for a log
 
     @property
     def kicked(self) -> tuple[sessions.Session, ...]:
@@ -54,16 +58,36 @@ class Clearing:
             await deferLater(self._reactor, LOOK_EVERY_SECONDS, lambda: None)
         if verdict.fragile:
             raise sessions.FragileUsersActive(listing=sessions.listing(verdict.fragile))
-        self._idle = tuple(session for session in verdict.to_kick if not session.in_transaction)
+        self._idle = tuple(session for session in verdict.to_kick
+                           if not session.in_transaction and session.user not in self._rules.fragile)
         return verdict
 
     async def kick(self) -> None:
         """End those who must go. Raises FragileUsersActive, UnkickableSessions or SessionsSurvive."""
         deadline = monotonic() + KICK_SECONDS
-        if self._rules.kick == "all":
-            await self._kick.everybody(deadline=deadline)
-        else:
+        if self._rules.kick != "all":
             await self._kick.those_in_a_transaction(deadline=deadline)
+            return
+        fragile = await self._kick.all_but_fragile(deadline=deadline)
+        if fragile:
+            await self._kick_fragile({session.user for session in fragile}, deadline=deadline)
+
+    async def _kick_fragile(self, users: Collection[str], *, deadline: float) -> None:
+        """A few attempts: their transactions are short where they are many, and the locks hold new ones up."""
+        for _ in range(FRAGILE_ATTEMPTS - 1):
+            try:
+                return await self._kick_under_locks(users, deadline=deadline)
+            except sessions.FragileUsersActive:
+                await deferLater(self._reactor, FRAGILE_PAUSE_SECONDS, lambda: None)
+        await self._kick_under_locks(users, deadline=deadline)
+
+    async def _kick_under_locks(self, users: Collection[str], *, deadline: float) -> None:
+        ready = self._ready
+        async with fragile_tables.locked(users, ready.patcher, ready.control, ours=ready.session_rules.ours) as others:
+            if others:
+                self.remarks = (f"may not be locked by the patching role: {', '.join(map(str, others))}: what"
+                                f" {', '.join(sorted(users))} wrote there in the moment of the kick may be lost",)
+            await self._kick.everybody(deadline=deadline)
 
     async def drain(self) -> None:
         """Policy `transactions`: end the sessions that were idle. What cannot be drained is noted and stays."""

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
+
+from downtime import excerpt
+from downtime.apply import AppliedStatement
 
 
 class Verdict(StrEnum):
@@ -37,10 +41,19 @@ class StatementTiming:
     seconds: float
     status: str  # the server's command tag
 
+    @classmethod
+    def of(cls, applied: AppliedStatement) -> StatementTiming:
+        return cls(line=applied.statement.line, kind=applied.statement.kind, seconds=applied.seconds,
+                   status=applied.status)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """One rehearsal of one patch. Everything in it is covered by the digest."""
+    """One rehearsal of one patch. Everything in it is covered by the digest.
+
+    It is kept in Buildbot's database and shown to the approver, so it is bounded: of a patch with many statements
+    not every time is in it. What an approval binds to, the patch's bytes and the total time, is whole in any case.
+    """
 
     patch_id: str
     path: str
@@ -51,10 +64,12 @@ class Evidence:
     rehearsed_at: datetime
     seconds: float             # total application time: the figure the budget is about
     outage_seconds: float      # of the rehearsed downtime without the gate's self-test; 0 for a live patch
-    statements: tuple[StatementTiming, ...]
+    statements: tuple[StatementTiming, ...]  # all, or of many the first, the last and the slowest: `of_statements`
     target_seconds: float
     limit_seconds: float
     signoff_reasons: tuple[str, ...]  # why a sign-off person must decide; the limit is one
+    left_out: int = 0              # how many statements are not among `statements`
+    left_out_seconds: float = 0.0  # their time in all
 
     @property
     def verdict(self) -> Verdict:
@@ -86,6 +101,8 @@ class Evidence:
         for each in self.statements:
             mark = "  <- slowest" if each.seconds == slowest and len(self.statements) > 1 else ""
             rows.append(f"{each.line:>6}  {each.seconds:>9.3f}  {each.kind}{_result(each)}{mark}")
+        if self.left_out:
+            rows.append(f"{'':>6}  {self.left_out_seconds:>9.3f}  {self.left_out:,} faster statements, not shown")
         rows.append(f"{'total':>6}  {self.seconds:>9.3f}  {self.verdict}")
         return "\n".join(rows)
 
@@ -102,6 +119,14 @@ class Evidence:
         document["statements"] = tuple(StatementTiming(**each) for each in document["statements"])
         document["signoff_reasons"] = tuple(document["signoff_reasons"])
         return cls(**document)
+
+
+def of_statements(applied: Sequence[AppliedStatement]) -> dict[str, Any]:
+    """What evidence keeps of the statements, as keyword arguments for it."""
+    parts = excerpt.of(applied)
+    gaps = [part for part in parts if isinstance(part, excerpt.Gap)]
+    return {"statements": tuple(StatementTiming.of(part) for part in parts if isinstance(part, AppliedStatement)),
+            "left_out": sum(gap.count for gap in gaps), "left_out_seconds": sum((gap.seconds for gap in gaps), 0.0)}
 
 
 def _result(each: StatementTiming) -> str:

@@ -20,20 +20,21 @@ allows connections: `downtime.guard`. What the guard cannot survive, a crash of 
 
 from __future__ import annotations
 
-from time import monotonic
 from typing import Any, Protocol
 
 from twisted.internet.task import deferLater
 
-from downtime import errors, marker
+from downtime import errors, fence, marker
 from downtime.guard import Guard
+from downtime.literals import without_literals
 from downtime.node import Node, connect
 from downtime.parameters import milliseconds
+from downtime.sessions import quoted
 from downtime.target import Target
 
 MAINTENANCE_DATABASE = "postgres"  # from where gate "refuse" closes and opens: a database cannot close itself
 APPLICATION_NAME = "fastdowntime gate"
-ENDED_SECONDS = 10.0  # for a lost session of ours to end; one that outlives this does not end by itself
+MAINTENANCE_SECONDS = 5.0  # for a statement there, which takes 1 ms; an administrator's own ALTER may delay it
 LOCK_WAIT_SECONDS = 0.2   # longer: clients queue behind our waiting lock; shorter: ordinary readers of pg_roles win
 LOCK_ATTEMPTS = 5
 LOCK_PAUSE_SECONDS = 0.3  # lets the clients that queued behind an attempt pass before the next
@@ -41,7 +42,8 @@ GUARD_LIMIT_MARGIN_SECONDS = 5.0  # the guard's limit lies this much behind the 
 
 # Which transactions stand in the way of the gate's lock, taken or waited for. Takes no lock.
 SELECT_BLOCKERS = """
-SELECT DISTINCT a.pid, a.usename AS "user", a.datname AS database, left(a.query, 80) AS query
+SELECT DISTINCT a.pid, a.usename AS "user", a.datname AS database,
+       a.application_name AS application, left(a.query, 80) AS query
   FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid)
  WHERE l.relation = 'pg_catalog.pg_db_role_setting'::regclass AND l.granted AND l.pid <> pg_backend_pid()
 """
@@ -169,8 +171,10 @@ class Hold:
 
     async def _blocked(self) -> GateBlocked:
         blockers = await self._patcher.execute(SELECT_BLOCKERS)
-        names = "; ".join("pid {pid} {user} in {database}, last query {query!r}".format(**row)
-                          for row in blockers.rows) or "nobody any more"
+        names = "; ".join(
+            f"pid {row['pid']} {row['user']} in {row['database']} ({quoted(row['application'] or '')}),"
+            f" last query {quoted(without_literals(row['query'] or ''))}"
+            for row in blockers.rows) or "nobody any more"
         return GateBlocked(listing=f"the roles catalog is locked by {names}")
 
 
@@ -182,25 +186,29 @@ class Refuse:
         self._reactor = reactor
         self._guard = Guard(target, reactor, limit_seconds=limit_seconds + GUARD_LIMIT_MARGIN_SECONDS)
         self._maintenance: Node | None = None
+        self._lease: Node | None = None  # the maintenance session that closes; a later one has no lease
+        self._mark = ""                  # no other deployment's
         self._closed = False
 
     async def arm(self, patcher: Node) -> None:
         if self._target.database == MAINTENANCE_DATABASE:
             raise CannotRefuse(database=MAINTENANCE_DATABASE)
         self._patcher = patcher
-        self._maintenance = await self._connect()
-        await self._guard.arm(patcher=patcher, lease=self._maintenance)
+        self._mark = f"by backend {(await fence.backend_of(patcher)).name}"
+        self._maintenance = self._lease = await self._connect()
+        self._closing = await fence.backend_of(self._lease)
+        await self._guard.arm(patcher=patcher, lease=self._lease)
 
     async def prevent(self) -> None:
-        maintenance = self._maintenance  # this very session: a new one would not hold the lease
-        assert maintenance is not None, "arm() comes first"
-        if not await self._guard.waits(lease=maintenance):
+        lease = self._lease
+        assert lease is not None, "arm() comes first"
+        if not await self._guard.waits(lease=lease):
             raise Unguarded
-        async with maintenance.transaction():
-            await maintenance.execute(f"SET LOCAL lock_timeout = '{milliseconds(LOCK_WAIT_SECONDS)}'")
+        async with lease.transaction():
+            await lease.execute(f"SET LOCAL lock_timeout = '{milliseconds(LOCK_WAIT_SECONDS)}'")
             self._closed = True  # from here on the COMMIT may have been carried out, whatever we hear of it
             try:
-                await maintenance.execute(marker.closing(self._target.database, by=f"by backend {self._patcher.pid}"))
+                await lease.execute(marker.closing(self._target.database, by=self._mark))
             except errors.LockNotAvailable as error:
                 raise GateBlocked(listing="another transaction is changing the database's own settings") from error
 
@@ -210,11 +218,10 @@ class Refuse:
     async def allow(self) -> None:
         if not self._closed:
             return
-        before = self._maintenance
         maintenance = await self._at_hand()
-        if before is not None and before is not maintenance:
-            await _ended(before.pid, maintenance)  # a COMMIT of its closing may still have been under way
-        if (await marker.read(maintenance, self._target.database)).closed_by_us:
+        if maintenance is not self._lease:
+            await fence.end(self._closing, seen_from=maintenance)  # a COMMIT of its closing may have been under way
+        if await marker.stands(maintenance, self._target.database, by=self._mark):
             async with maintenance.transaction():
                 await maintenance.execute(marker.opening(self._target.database))
         self._closed = False
@@ -237,16 +244,4 @@ class Refuse:
 
     async def _connect(self) -> Node:
         return await connect(self._target.with_database(MAINTENANCE_DATABASE), application_name=APPLICATION_NAME,
-                             reactor=self._reactor)
-
-
-async def _ended(pid: int, node: Node) -> None:
-    """Return when a session of ours that was lost has ended in the server, too. Raises NodeError."""
-    deadline = monotonic() + ENDED_SECONDS
-    # by name as well: the pid may be somebody else's by now
-    while (await node.execute(
-            "SELECT count(pg_catalog.pg_terminate_backend(pid)) AS there FROM pg_catalog.pg_stat_activity"
-            " WHERE pid = %s AND application_name = %s AND usename = current_user", (pid, APPLICATION_NAME))).scalar:
-        if monotonic() > deadline:
-            raise errors.DeadlineExceeded(node=node.label, what="ending a lost session", seconds=ENDED_SECONDS)
-        await deferLater(node.reactor, 0.005, lambda: None)
+                             statement_timeout_seconds=MAINTENANCE_SECONDS, reactor=self._reactor)

@@ -1,4 +1,7 @@
-"""Run one git command without blocking the reactor, and end it at a deadline whatever it waits for."""
+"""Run one git command without blocking the reactor, and end it at a deadline whatever it waits for.
+
+Everybody on a machine may read command lines, and nobody else our environment: a password goes there.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,9 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from twisted.internet import error as twisted_errors
 from twisted.internet.defer import Deferred, TimeoutError
@@ -23,6 +27,10 @@ OF_ANOTHER_REPOSITORY = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMM
 
 OURS = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}  # nobody can answer; messages are recognised by their words
 
+# Answers git's question for a login out of the environment; what there is to store or to erase is none of its business.
+HELPER = ('!f() { test "$1" = get && printf \'username=%s\\npassword=%s\\n\''
+          ' "$FASTDOWNTIME_GIT_USERNAME" "$FASTDOWNTIME_GIT_PASSWORD"; }; f')
+
 
 class RepositoryError(errors.DowntimeError):
     """The repository cannot be read as the settings or the command line name it."""
@@ -36,6 +44,15 @@ class RepositoryError(errors.DowntimeError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where a repository is, and apart from that what to sign in with."""
+
+    url: str                                  # without a password: fit for a command line
+    options: tuple[str, ...] = ()             # for git, before its command
+    login: Mapping[str, str] = field(default_factory=dict, repr=False)  # for the environment of git
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
     """How a git command ended."""
 
@@ -44,9 +61,30 @@ class Finished:
     complaint: str   # what it wrote to standard error
 
 
+def address(url: str) -> Address:
+    """The URL of a repository with its password taken out of it, where it has one."""
+    try:
+        parts = urlsplit(url)
+        password = parts.password
+    except ValueError:
+        return Address(url=url)  # git will say what is wrong with it
+    if password is None:
+        return Address(url=url)
+    host = parts.netloc.rpartition("@")[2]
+    if parts.scheme not in ("http", "https"):  # ssh would look for a user of that name, password and all
+        return Address(url=urlunsplit(parts._replace(netloc=f"{parts.username}@{host}")))
+    # for this host only: where it sends us on to another one, that one does not get it
+    helper = f"credential.{parts.scheme}://{host}.helper"
+    return Address(
+        url=urlunsplit(parts._replace(netloc=host)),
+        options=("-c", f"{helper}=", "-c", f"{helper}={HELPER}"),  # empty: no helper of the user's is told the password
+        login={"FASTDOWNTIME_GIT_USERNAME": unquote(parts.username or ""),
+               "FASTDOWNTIME_GIT_PASSWORD": unquote(password)})
+
+
 async def run(arguments: Sequence[str], *, repository: str, deadline_seconds: float, stdin: bytes = b"",
-              reactor: Any = None) -> Finished:
-    """Run `git ARGUMENTS` to its end. `repository` is what messages call the place.
+              login: Mapping[str, str] | None = None, reactor: Any = None) -> Finished:
+    """Run `git ARGUMENTS` to its end. `repository` is what messages call the place, `login` an `Address.login`.
 
     Raises RepositoryError where there is no git or the deadline passed; how git ended is for the caller to judge.
     """
@@ -57,7 +95,7 @@ async def run(arguments: Sequence[str], *, repository: str, deadline_seconds: fl
         raise RepositoryError(repository=repository, reason="git is not installed, or not on PATH",
                               remedy="install git for the user that runs this")
     process = _Process(stdin)
-    reactor.spawnProcess(process, program, ["git", *arguments], env=environment(os.environ))
+    reactor.spawnProcess(process, program, ["git", *arguments], env=environment(os.environ, login))
     try:
         return await process.finished.addTimeout(deadline_seconds, reactor)
     except TimeoutError as error:
@@ -68,9 +106,10 @@ async def run(arguments: Sequence[str], *, repository: str, deadline_seconds: fl
         await process.end(reactor)
 
 
-def environment(given: Mapping[str, str]) -> dict[str, str]:
-    """Our own environment as git may see it."""
-    return {**{name: value for name, value in given.items() if name not in OF_ANOTHER_REPOSITORY}, **OURS}
+def environment(given: Mapping[str, str], login: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Our own environment as git may see it, with what it signs in with."""
+    kept = {name: value for name, value in given.items() if name not in OF_ANOTHER_REPOSITORY}
+    return {**kept, **OURS, **(login or {})}
 
 
 class _Process(ProcessProtocol):

@@ -9,7 +9,6 @@ It does not survive a crash of the server: `downtime.recovery` undoes what that 
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from psycopg2 import sql
@@ -18,7 +17,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from downtime import errors, marker
+from downtime import errors, fence, marker
 from downtime.deployment_lock import LOCK_CLASS
 from downtime.node import Node, connect
 from downtime.parameters import milliseconds
@@ -89,8 +88,7 @@ class Guard:
         """Returns when the guard waits for the lease that `lease` now holds. Raises NodeError."""
         if not await take_lease(lease, self._database):
             raise errors.CannotConnect(node=self._target.label, reason="another deployment holds the lease")
-        started = await patcher.execute(
-            "SELECT backend_start FROM pg_catalog.pg_stat_get_activity(pg_backend_pid())")
+        patching = await fence.backend_of(patcher)
         # neither a statement_timeout nor a check of its client: it has to outlive the deployer
         self._node = await connect(
             self._target, application_name="fastdowntime guard", reactor=self._reactor,
@@ -99,7 +97,7 @@ class Guard:
         # a role's own default would show the guard its database as it was before it was closed, or let it write nothing
         await self._node.execute("SET default_transaction_isolation TO 'read committed';"
                                  " SET default_transaction_read_only TO off")
-        Deferred.fromCoroutine(self._node.execute(self._watch(patcher.pid, started.scalar))).addErrback(self._ended)
+        Deferred.fromCoroutine(self._node.execute(self._watch(patching))).addErrback(self._ended)
         await self._until_waiting(self._node, lease)
 
     async def waits(self, *, lease: Node) -> bool:
@@ -134,8 +132,8 @@ class Guard:
         if not self._disarmed:
             LOG.warn("the guard of {database} ended: {error}", database=self._database, error=failure.value)
 
-    def _watch(self, patcher: int, started_at: datetime) -> sql.Composed:
+    def _watch(self, patching: fence.Backend) -> sql.Composed:
         return sql.SQL(WATCH).format(
-            lock_class=sql.Literal(LOCK_CLASS), database=sql.Literal(self._database), patcher=sql.Literal(patcher),
-            patcher_started_at=sql.Literal(started_at.isoformat()),
+            lock_class=sql.Literal(LOCK_CLASS), database=sql.Literal(self._database), patcher=sql.Literal(patching.pid),
+            patcher_started_at=sql.Literal(patching.started_at.isoformat()),
             mark=sql.Literal(f"%{marker.PARAMETER}={marker.PREFIX}%"), opening=marker.opening(self._database))

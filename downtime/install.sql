@@ -12,6 +12,16 @@ $fastdowntime$;
 GRANT pg_monitor, pg_signal_backend TO {role};
 ALTER DATABASE {database} OWNER TO {role};
 
+-- An autovacuum on the patched table gives way only when somebody has waited for it so long; by default that is 1 s of
+-- outage. Needs a superuser, or SET on the parameter; without it patches wait for the server's own deadlock_timeout.
+DO $fastdowntime$
+BEGIN
+    ALTER ROLE {role} IN DATABASE {database} SET deadlock_timeout = '10ms';
+EXCEPTION WHEN insufficient_privilege THEN
+    RAISE NOTICE 'deadlock_timeout of role % stays as it is: %', {role_literal}, SQLERRM;
+END
+$fastdowntime$;
+
 BEGIN;
 
 -- The schema and what is in it belong to the one who runs this, so that no patch can drop or rewrite the ledger.

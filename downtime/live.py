@@ -2,8 +2,11 @@
 
 A statement that can runs in a transaction of its own together with its row in the journal, under a short lock
 timeout and with retries: a waiting lock makes every later client wait behind it. One that cannot (CREATE INDEX
-CONCURRENTLY) runs by itself, may wait long, and is journalled afterwards. A second run goes on behind the last
+CONCURRENTLY) runs by itself, may wait long, and is journalled afterwards; those of them that would lock clients out
+while they wait or work (VACUUM FULL) are refused by `downtime.statements`. A second run goes on behind the last
 journalled statement. An index that a failed run left invalid is named with the command that removes it.
+
+The row in the journal is written as in a cold patch: with our timeouts, role and search_path put back first.
 """
 
 from __future__ import annotations
@@ -19,8 +22,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from downtime import deployment_lock, errors, ledger, preflight
-from downtime.apply import AppliedStatement, Deployment, run_statement, was_cancelled
+from downtime import apply, deployment_lock, errors, ledger, preflight, safety
+from downtime.apply import AppliedStatement, Deployment, was_cancelled
 from downtime.node import Node, connect
 from downtime.parameters import milliseconds
 from downtime.ready import Objections
@@ -33,6 +36,7 @@ LOCK_SECONDS = 0.5           # what clients may feel of one attempt; shorter win
 ATTEMPTS = 20
 BACK_OFF_SECONDS = (0.1, 5.0)  # first and longest pause between attempts; half of it is chance
 CANCEL_EVERY_SECONDS = 0.1
+SHORT_PATCH = 200  # statements told of one by one; of longer patches every hundredth part: a line costs a log 10 ms
 STATEMENT_SECONDS = 4 * 3600.0  # an index on a large table takes its time; without a limit a hang is for ever
 
 # Invalid indexes that nobody is building. Takes ACCESS SHARE on catalogs.
@@ -101,6 +105,8 @@ class LiveApplication:
         self._control: Node | None = None
         self._retries = 0
         self._applied: list[AppliedStatement] = []
+        self._room = apply.MOST_NOTICES
+        self._tell_every = 1 if len(deployment.statements) <= SHORT_PATCH else len(deployment.statements) // 100
 
     def abort(self, reason: str) -> None:
         """End it: the statement under way is cancelled and rolled back; finished ones stay."""
@@ -149,15 +155,17 @@ class LiveApplication:
         patch, statements = self._deployment.patch, self._deployment.statements
         started_at, began = datetime.now(UTC), monotonic()
         finished = await self._finished(node)
+        if finished:
+            self._progress(f"{len(finished)} of {len(statements)} statements were done by an earlier run")
+        if statements:
+            apply.refuse_misreading(node, patch, statements[0])
         for number, statement in enumerate(statements, start=1):
-            if number in finished:
-                self._progress(f"statement {number} of {len(statements)}: done by an earlier run")
-                continue
-            await self._run(node, number, statement)
+            if number not in finished:
+                await self._run(node, number, statement)
         seconds = monotonic() - began
 
         async def record() -> None:
-            await node.execute("RESET SESSION AUTHORIZATION; RESET ROLE")
+            await safety.put_back(node, first=safety.OWN_AGAIN)
             await ledger.write(node, patch_id=patch.id, sha256=patch.sha256, lane=patch.lane, commit=patch.commit,
                                started_at=started_at, seconds=seconds, origin=self._deployment.origin)
         try:
@@ -178,12 +186,14 @@ class LiveApplication:
 
     async def _run(self, node: Node, number: int, statement: Statement) -> None:
         count = len(self._deployment.statements)
-        self._progress(f"statement {number} of {count}, line {statement.line}: {statement.kind}")
+        told = number % self._tell_every == 0
+        if told:
+            self._progress(f"statement {number} of {count}, line {statement.line}: {statement.kind}")
         try:
             self._go_on()
             run = self._in_transaction if statement.transactional else self._by_itself
             applied = await run(node, number, statement)
-        except errors.Aborted:
+        except (errors.Aborted, errors.NeedsOperator):
             raise
         except errors.DowntimeError as error:
             if self._abort_reason is not None and was_cancelled(error):
@@ -191,7 +201,9 @@ class LiveApplication:
                                      left=errors.Left.OPEN) from error
             raise await self._failed(error, number) from error
         self._applied.append(applied)
-        self._progress(f"    {applied.status} in {applied.seconds:.3f} s")
+        self._room = max(0, self._room - len(applied.notices))
+        if told:
+            self._progress(f"    {applied.status} in {applied.seconds:.3f} s")
 
     async def _in_transaction(self, node: Node, number: int, statement: Statement) -> AppliedStatement:
         pause, longest = BACK_OFF_SECONDS
@@ -200,8 +212,8 @@ class LiveApplication:
             try:
                 async with node.transaction():
                     await node.execute(f"SET LOCAL lock_timeout = '{milliseconds(LOCK_SECONDS)}'")
-                    applied = await run_statement(node, self._deployment, statement)
-                    await self._journal(node, number)
+                    applied = await apply.run_statement(node, self._deployment, statement, room=self._room)
+                    await self._journal(node, number, statement)
                 return applied
             except errors.LockNotAvailable:
                 if attempt == ATTEMPTS:
@@ -214,8 +226,8 @@ class LiveApplication:
         raise AssertionError("the last attempt returns or raises")
 
     async def _by_itself(self, node: Node, number: int, statement: Statement) -> AppliedStatement:
-        applied = await run_statement(node, self._deployment, statement)
-        await self._write_down(node, lambda: self._journal(node, number))
+        applied = await apply.run_statement(node, self._deployment, statement, room=self._room)
+        await self._write_down(node, lambda: self._journal(node, number, statement))
         return applied
 
     async def _write_down(self, node: Node, write: Callable[[], Awaitable[None]]) -> None:
@@ -233,10 +245,14 @@ class LiveApplication:
         finally:
             self._writing_down = False
 
-    async def _journal(self, node: Node, number: int) -> None:
-        """In a transaction, whatever role the patch has taken on."""
+    async def _journal(self, node: Node, number: int, statement: Statement) -> None:
+        """In a transaction, whatever the patch has set: role, search_path, timeouts. Raises PatchFailed or NodeError.
+
+        An author's SET LOCAL and ours are gone when the transaction ends; what was SET for the session, but for the
+        timeouts, holds for the next statement.
+        """
         patch = self._deployment.patch
-        await node.execute("SET LOCAL SESSION AUTHORIZATION DEFAULT; SET LOCAL ROLE NONE")
+        await apply.put_back(node, patch, statement, first=safety.OWN_AGAIN)
         await node.execute(INSERT_JOURNAL, (patch.id, patch.sha256, number))
 
     async def _failed(self, error: errors.DowntimeError, number: int) -> LivePatchFailed:

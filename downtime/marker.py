@@ -47,10 +47,19 @@ class Door:
 
 async def read(node: Node, database: str) -> Door:
     """Look from any database of the cluster."""
+    return (await _read_all(node, database))[0]  # several roles' marks are taken away one after the other
+
+
+async def stands(node: Node, database: str, *, by: str) -> bool:
+    """Whether the mark of this very closing is there, perhaps beside others that dead runs have left."""
+    return any(door.text == PREFIX + by for door in await _read_all(node, database))
+
+
+async def _read_all(node: Node, database: str) -> list[Door]:
     found = await node.execute(SELECT_CLOSED, {"parameter": PARAMETER, "prefix": PREFIX, "database": database})
     if not found.rows:
         raise errors.CannotConnect(node=node.label, reason=f"there is no database {database!r}")
-    return Door(**found.rows[0])  # several roles' marks are taken away one after the other
+    return [Door(**row) for row in found.rows]
 
 
 def closing(database: str, *, by: str) -> sql.Composed:

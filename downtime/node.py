@@ -30,14 +30,18 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 from txpostgres import txpostgres
 
 from downtime import errors, parameters, sqlstates
+from downtime.printable import cut
 from downtime.target import Target
 
 Row = dict[str, Any]
 Sql: TypeAlias = str | composed.Composable
+NO_TRANSACTION = {psycopg2.extensions.TRANSACTION_STATUS_IDLE, psycopg2.extensions.TRANSACTION_STATUS_UNKNOWN}
 
 CONNECT_SECONDS = 5.0      # longer: a dead host holds up the refusal; shorter: a busy server is called dead
+FIRST_WITH_TRANSACTION_TIMEOUT = 170000
 CLIENT_GRACE_SECONDS = 2.0  # how much later than the server's statement_timeout our own deadline falls
 KEPT_NOTICES = 1000        # a patch may raise a million: the first ones explain, the number tells the rest
+LONGEST_NOTICE = 1000      # characters; the rest of one explains nothing more
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,7 @@ class Notices:
 
     def append(self, line: str) -> None:
         if len(self.lines) < KEPT_NOTICES:
-            self.lines.append(line.rstrip("\n"))
+            self.lines.append(cut(line.rstrip("\n"), LONGEST_NOTICE))
         else:
             self.dropped += 1
 
@@ -89,6 +93,10 @@ class _Connection(txpostgres.Connection):  # type: ignore[misc]
     """A txpostgres connection that says when it was lost while idle, instead of logging "Unhandled Error"."""
 
     cursorFactory = _Cursor
+
+    def doRead(self) -> None:
+        # libpq that connects may have closed its socket when it has read: txpostgres would go on watching that
+        (super().doRead if self._pollingD is None else super(txpostgres.Connection, self).doRead)()
 
     def continuePolling(self, swallowErrors: bool = False) -> None:
         if self._pollingD is not None:
@@ -126,6 +134,21 @@ class Node:
     def server_version(self) -> int:
         """As libpq gives it: 150020 is 15.20."""
         return int(self._connection.pollable().server_version)
+
+    @property
+    def standard_conforming_strings(self) -> str:
+        """`on` or `off`, as the server last reported it: whether a backslash in a plain literal means itself."""
+        return str(self._connection.pollable().get_parameter_status("standard_conforming_strings"))
+
+    @property
+    def client_encoding(self) -> str:
+        """As the server last reported it."""
+        return str(self._connection.pollable().get_parameter_status("client_encoding"))
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open on this session, a failed one included."""
+        return int(self._connection.pollable().info.transaction_status) not in NO_TRANSACTION
 
     async def execute(self, statement: Sql, parameters: Sequence[Any] | Mapping[str, Any] | None = None, *,
                       deadline_seconds: float | None = None) -> Result:
@@ -187,20 +210,43 @@ async def connect(target: Target, *, application_name: str, statement_timeout_se
     """
     if reactor is None:
         from twisted.internet import reactor
-    keywords = await parameters.of_session(
-        target, application_name=application_name, statement_timeout_seconds=statement_timeout_seconds,
-        settings=settings or {}, resolve_seconds=connect_seconds, reactor=reactor)
+
+    async def opened(**more: str) -> Node:
+        keywords = await parameters.of_session(
+            target, application_name=application_name, statement_timeout_seconds=statement_timeout_seconds,
+            settings={**(settings or {}), **more}, resolve_seconds=connect_seconds, reactor=reactor)
+        return Node(await _open(keywords, target.label, connect_seconds, reactor), target, reactor, deadline_seconds=(
+            None if statement_timeout_seconds is None else statement_timeout_seconds + CLIENT_GRACE_SECONDS))
+
+    node = await opened()
+    if await _has_a_transaction_timeout(node):
+        node.close()
+        return await opened(transaction_timeout="0")
+    return node
+
+
+async def _open(keywords: Mapping[str, Any], label: str, seconds: float, reactor: Any) -> _Connection:
     connection = _Connection(reactor=reactor)
     try:
-        await _within(reactor, connection.connect(**keywords), connect_seconds, connection, target.label, "connect")
+        await _within(reactor, connection.connect(**keywords), seconds, connection, label, "connect")
+        return connection
     except errors.NodeError as error:
         if connection.pollable() is not None:
             connection.close()  # it stays in the reactor otherwise
         if isinstance(error, errors.ConnectionsRefused | errors.DeadlineExceeded):
             raise
-        raise errors.CannotConnect(node=target.label, reason=error.facts["reason"]) from error
-    return Node(connection, target, reactor, deadline_seconds=(
-        None if statement_timeout_seconds is None else statement_timeout_seconds + CLIENT_GRACE_SECONDS))
+        raise errors.CannotConnect(node=label, reason=error.facts["reason"]) from error
+
+
+async def _has_a_transaction_timeout(node: Node) -> bool:
+    """Whether a default of the role or the database would end the session in mid-transaction."""
+    if node.server_version < FIRST_WITH_TRANSACTION_TIMEOUT:
+        return False  # and would refuse a session that names it
+    try:
+        return bool((await node.execute("SHOW transaction_timeout", deadline_seconds=CONNECT_SECONDS)).scalar != "0")
+    except errors.NodeError:
+        node.close()
+        raise
 
 
 def _rows(cursor: Any) -> list[Row]:

@@ -27,20 +27,18 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
-from downtime import errors, gate, ledger, sessions
+from downtime import blockers, errors, gate, sessions
 from downtime.apply import AppliedStatement, Deployment, apply_cold, was_cancelled
+from downtime.cancelling import CANCEL_EVERY_SECONDS, Cancelling, note
 from downtime.chronicle import REPORT_SECONDS, Chronicle
 from downtime.clearing import Clearing
-from downtime.node import connect
 from downtime.phases import Phase, PhaseReport, Report
 from downtime.ready import IDLE_SECONDS, Objections, Ready, Rules, make_ready
+from downtime.reopening import Reopening
 from downtime.target import Target
 
 LOG = Logger()
-
-CANCEL_EVERY_SECONDS = 0.05  # an abort repeats its cancel request: the first may fall between two statements
 
 
 class _RolledBackAsAsked(errors.DowntimeError):
@@ -54,19 +52,21 @@ class _Course:
     statements: list[AppliedStatement] = field(default_factory=list)
     patch_seconds: float = 0.0
     proof_seconds: float = 0.0
-    committing: bool = False
     applied: bool = False
 
 
 class Outage:
     """One patch, one database, one critical section. `prepare()`, then `run()`, and `close()` in any case."""
 
-    def __init__(self, target: Target, deployment: Deployment, rules: Rules, *, reactor: Any = None) -> None:
+    def __init__(self, target: Target, deployment: Deployment, rules: Rules, *,
+                 say: Callable[[str], None] | None = None, reactor: Any = None) -> None:
+        """`say` is told at once what makes reopening take time; may be replaced; by default that goes to the log."""
         if reactor is None:
             from twisted.internet import reactor
         self.deployment = deployment
         self._target = target
         self._rules = rules
+        self.say = say or _warn
         self._reactor = reactor
         self._prepared: Ready | None = None
         self._abort_reason: str | None = None
@@ -80,6 +80,7 @@ class Outage:
         self._prepared = await make_ready(self._target, self.deployment.patch.id, self._rules, objections,
                                           self._reactor)
         self._clearing = Clearing(self._prepared, self._rules, self._reactor, before_each=self._go_on)
+        self._cancelling = Cancelling(self._prepared, self._reactor)
         return self._prepared.found
 
     async def close(self) -> None:
@@ -93,6 +94,8 @@ class Outage:
                 await prepared.close()
             except errors.NodeError as error:
                 LOG.warn("gate of {database}: {error}", database=self._target.label, error=error)
+            except Exception:
+                LOG.failure("giving back the sessions of {database}", database=self._target.label)
 
     @property
     def kicked(self) -> tuple[sessions.Session, ...]:
@@ -107,47 +110,61 @@ class Outage:
     # -- the section ---------------------------------------------------------------------------------------------
 
     async def run(self) -> Report:
-        """The critical section. Never raises: whatever happened is in the report, after reopening."""
-        ready = self._ready
+        """The critical section. Never raises: whatever happened is in the report, after reopening.
+
+        Nor does what only watches decide how it ends: who is told, the log, the record of the phases.
+        """
         self._running = True
         self._chronicle.start()
         limit = self._reactor.callLater(
             self._rules.limit_seconds, self.abort, f"the limit of {self._rules.limit_seconds:g} s has passed")
-        failure: errors.DowntimeError | None = None
         alive = LoopingCall(self._stay_alive)
         alive.start(IDLE_SECONDS / 3, now=False)
+        failure = await self._reopen(await self._deploy())
+        self._running = False
+        if alive.running:
+            alive.stop()
+        if limit.active():
+            limit.cancel()
+        await self._clear_up(failure)
+        return self._report(failure)
+
+    async def _deploy(self) -> errors.DowntimeError | None:
+        """All phases but the last, in one transaction. Returns what failed."""
         try:
-            async with ready.patcher.transaction():
+            async with self._ready.patcher.transaction():
                 await self._in_phase(Phase.PREVENT, self._prevent)
                 await self._in_phase(Phase.CHECK, self._check)
                 await self._in_phase(Phase.KICK, self._kick_sessions)
                 await self._in_phase(Phase.APPLY, self._apply)
                 if not self._rules.keep:
                     raise _RolledBackAsAsked(reason="rolled back as asked")
-                await ready.gate.allow_in_transaction()
-                self._course.committing = True
+                await self._ready.gate.allow_in_transaction()
+                self._cancelling.committing = True
             self._course.applied = True
         except _RolledBackAsAsked:
             pass
         except Exception as error:  # whatever it is, the way to open connections is the same
-            failure = self._aborted(_as_ours(error))
-        failure = await self._reopen(failure)
-        self._running = False
-        alive.stop()
-        if limit.active():
-            limit.cancel()
-        if failure is None:
-            await self._clearing.drain()
+            return self._aborted(_as_ours(error))
+        return None
+
+    async def _clear_up(self, failure: errors.DowntimeError | None) -> None:
+        """What fails from here on is noted."""
+        try:
+            if failure is None:
+                await self._clearing.drain()
+        except Exception:
+            LOG.failure("after the outage of {database}", database=self._target.label)
         await self.close()
-        await self._pause(REPORT_SECONDS + CANCEL_EVERY_SECONDS)  # until every watcher was told, every timer has fired
-        return self._report(failure)
+        # until every watcher was told, every timer has fired
+        await self._pause(REPORT_SECONDS + CANCEL_EVERY_SECONDS)
 
     def abort(self, reason: str) -> None:
-        """End the section: cancel the statement, roll back, reopen. Without effect once the COMMIT is under way."""
+        """End the section: cancel the statement, roll back, reopen. A COMMIT under way is not cancelled."""
         if self._abort_reason is None:
             self._abort_reason = reason
             if self._running:
-                Deferred.fromCoroutine(self._cancel_until_over()).addErrback(_note)
+                self._cancelling.begin()
 
     def watch(self, phase: Phase) -> Deferred[PhaseReport]:
         """Fires when the phase is over or will not be reached."""
@@ -174,39 +191,40 @@ class Outage:
 
     async def _kick_sessions(self) -> str:
         await self._clearing.kick()
+        for remark in self._clearing.remarks:
+            self._chronicle.note(remark)
         self._chronicle.note(f"{len(self.kicked)} sessions kicked and gone")
         return f"kicked {len(self.kicked)} sessions"
 
     async def _apply(self) -> str:
-        self._course.patch_seconds = await apply_cold(
-            self._ready.patcher, self.deployment, before_each=self._go_on, progress=self._course.statements.append)
+        ready = self._ready
+        async with blockers.named(ready.control, ours=ready.session_rules.ours, patcher=ready.patcher.pid):
+            self._course.patch_seconds = await apply_cold(
+                ready.patcher, self.deployment, before_each=self._go_on, progress=self._course.statements.append)
         self._chronicle.note(f"{len(self._course.statements)} statements applied, ledger row written")
         return f"applied {self.deployment.patch.id} in {self._course.patch_seconds:.3f} s"
 
     async def _reopen(self, failure: errors.DowntimeError | None) -> errors.DowntimeError | None:
         """Allow connections, after making sure that the patching session has ended. Returns what really failed."""
         if failure is not None and not self._chronicle.is_over(self._phase):
-            self._chronicle.failed(self._phase, failure)
-        self._chronicle.skip_to_the_end()
+            self._record(self._chronicle.failed, self._phase, failure)
+        self._record(self._chronicle.skip_to_the_end)
         self._phase = Phase.ALLOW
+        self._cancelling.end()
+        reopening = Reopening(self._ready, self.deployment, say=self._tell, reactor=self._reactor)
         try:
-            if self._ready.patcher.closed:
-                await self._ready.fence()
-                self._chronicle.note("the patching session was lost; it is ended and gone")
-            await self._ready.gate.allow()
-            if failure is not None and self._course.committing:
-                failure = await self._learn_outcome(failure)
-        except errors.NodeError as error:
-            failure = errors.NeedsOperator(
-                reason=f"cannot make sure that {self._target.label} is open: {error}",
-                command="python -m downtime reopen", left=errors.Left.UNKNOWN)
-            self._chronicle.failed(Phase.ALLOW, failure)
-            return failure
-        self._chronicle.note("connections are allowed")
+            committed = await reopening.run(ask_the_ledger=self._cancelling.committing and failure is not None)
+        except errors.NeedsOperator as error:
+            self._record(self._chronicle.failed, Phase.ALLOW, error)
+            return error
+        if committed:
+            self._course.applied, failure = True, None
+        self._record(self._chronicle.note, "connections are allowed")
         if failure is not None and not self._chronicle.has_failed:
-            self._chronicle.failed(Phase.ALLOW, failure)  # the COMMIT, or what stands before it: rolled back, and open
+            # the COMMIT, or what stands before it: rolled back, and open
+            self._record(self._chronicle.failed, Phase.ALLOW, failure)
         else:
-            self._chronicle.done(Phase.ALLOW, "connections are allowed again")
+            self._record(self._chronicle.done, Phase.ALLOW, "connections are allowed again")
         return failure
 
     # -- details -------------------------------------------------------------------------------------------------
@@ -229,35 +247,26 @@ class Outage:
     def _aborted(self, error: errors.DowntimeError) -> errors.DowntimeError:
         """A cancelled statement is an abort if it was we who cancelled it."""
         error.left = errors.Left.REOPENED
-        if self._abort_reason is not None and was_cancelled(error):
+        if self._abort_reason is not None and (self._cancelling.given_up or was_cancelled(error)):
             return errors.Aborted(phase=self._phase, reason=self._abort_reason)
         return error
-
-    async def _cancel_until_over(self) -> None:
-        patcher, control = self._ready.patcher, self._ready.control
-        try:
-            while self._running and not self._course.committing and not control.closed:
-                await control.execute("SELECT pg_catalog.pg_cancel_backend(%s)", (patcher.pid,))
-                await self._pause(CANCEL_EVERY_SECONDS)
-        finally:
-            if self._running and not self._course.committing:
-                patcher.close()  # nobody is left who can cancel: the server rolls back when its client is gone
 
     def _stay_alive(self) -> None:
         """While we drain and kick the patcher has nothing to say; IDLE_SECONDS is for a master that is gone."""
         patcher = self._ready.patcher
         if self._phase in (Phase.CHECK, Phase.KICK) and not patcher.closed:
-            Deferred.fromCoroutine(patcher.execute("SELECT 1")).addErrback(_note)
+            Deferred.fromCoroutine(patcher.execute("SELECT 1")).addErrback(note)
 
-    async def _learn_outcome(self, failure: errors.DowntimeError) -> errors.DowntimeError | None:
-        """The COMMIT got no answer: the ledger knows whether it was carried out."""
-        asking = await connect(self._target, application_name="fastdowntime ledger", reactor=self._reactor)
+    def _tell(self, line: str) -> None:
+        self._record(self._chronicle.note, line)
+        self._record(self.say, line)
+
+    def _record(self, write: Callable[..., None], *what: Any) -> None:
+        """What cannot be written down must not keep a database closed."""
         try:
-            patch = self.deployment.patch
-            self._course.applied = await ledger.has(asking, patch.id, patch.sha256)
-        finally:
-            asking.close()
-        return None if self._course.applied else failure
+            write(*what)
+        except Exception:
+            LOG.failure("writing down what happened to {database}", database=self._target.label)
 
     def _pause(self, seconds: float) -> Deferred[None]:
         return deferLater(self._reactor, seconds, lambda: None)
@@ -282,7 +291,5 @@ def _as_ours(error: Exception) -> errors.DowntimeError:
     return errors.DowntimeError(reason=f"internal error: {type(error).__name__}: {error}", left=errors.Left.REOPENED)
 
 
-def _note(failure: Failure) -> None:
-    """What fails beside the section is noted; the section notices its effect by itself."""
-    failure.trap(errors.NodeError)
-    LOG.warn("beside the outage: {error}", error=failure.value)
+def _warn(line: str) -> None:
+    LOG.warn("{line}", line=line)

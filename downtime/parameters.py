@@ -1,6 +1,7 @@
-"""What libpq is given to open a session of ours: addresses, keepalives, and the timeouts a session begins with.
+"""What libpq is given to open a session of ours: addresses, keepalives, and the settings a session begins with.
 
-The timeouts are start-up options, so that a patch's `RESET ALL` returns to them.
+They are start-up options: those win over defaults of the role and the database, and a patch's `RESET ALL` returns to
+them. PostgreSQL 14 knows them all; a server refuses a session that names one it does not know.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from downtime.target import Target
 SERVER_SETTINGS = {
     "tcp_keepalives_idle": "1", "tcp_keepalives_interval": "1", "tcp_keepalives_count": "2",
     "client_connection_check_interval": "50ms",
+    "idle_session_timeout": "0",          # control has nothing to say while the patch is applied
+    "standard_conforming_strings": "on",  # patches and what psycopg2 quotes are read so
+    "client_min_messages": "notice",      # lower: a debugging role floods us; higher: a patch's NOTICEs are lost
 }
 KEEPALIVES = {"keepalives": 1, "keepalives_idle": 5, "keepalives_interval": 1, "keepalives_count": 3}
 

@@ -25,6 +25,7 @@ from downtime.lanes import Lane as Lane  # part of what a patch is: `patches.Lan
 
 SUFFIX = ".sql"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+LARGEST_BYTES = 4 * 1024 * 1024  # parsed, a patch takes 20 times its size, and 230 times where it is all small numbers
 
 DIGITS = re.compile(r"[0-9]+")
 
@@ -145,6 +146,9 @@ def _below(path: str, directory: str) -> str | None:
 
 def _text(path: str, content: bytes) -> tuple[str, list[str]]:
     """The file as text, or what keeps it from being a patch at all."""
+    if len(content) > LARGEST_BYTES:
+        return "", [f"{path}: {len(content):,} bytes are more than a patch may have ({LARGEST_BYTES:,}); divide it, or "
+                    "let the server COPY the data from a file of its own."]
     if content.startswith(BYTE_ORDER_MARK):
         return "", [f"{path}, line 1: the file starts with a byte order mark; save it as UTF-8 without one."]
     if (zero := content.find(0)) >= 0:

@@ -34,6 +34,12 @@ SELECT current_user AS role,
  WHERE d.datname = current_database()
 """
 
+# Which of these names is no role of the server. Reads pg_roles.
+SELECT_UNKNOWN_USERS = """
+SELECT name FROM unnest(%s::text[]) AS name
+ WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = name) ORDER BY name
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
@@ -71,6 +77,16 @@ async def observe(node: Node) -> Observation:
     """Ask the server, in one statement."""
     (row,) = (await node.execute(SELECT_OBSERVATION)).rows
     return Observation(server_version=node.server_version, **row)
+
+
+async def warnings(node: Node, rules: sessions.Rules) -> tuple[str, ...]:
+    """What is no reason to refuse, but should be read: users of the settings that the server does not have."""
+    found = []
+    for key, users in (("fragile", rules.fragile), ("spared", rules.spared)):
+        unknown = await node.execute(SELECT_UNKNOWN_USERS, (sorted(users),))
+        found += [f"warning: users.{key} names {row['name']!r}, which is no role of {node.label}: correct it, or"
+                  " nobody is protected by it" for row in unknown.rows]
+    return tuple(found)
 
 
 def judge_server(seen: Observation, *, gate: str) -> list[str]:

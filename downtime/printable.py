@@ -9,3 +9,8 @@ def printable(text: str) -> str:
     A viewer obeys escape sequences, and a bidirectional mark can make SQL read as what it is not.
     """
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def cut(text: str, longest: int) -> str:
+    """The text, or its beginning with a word on how long it was; both counted in characters."""
+    return text if len(text) <= longest else f"{text[:longest]}… ({len(text):,} characters in all)"

@@ -10,27 +10,15 @@ import os
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from time import monotonic
 from typing import Any
 
-from twisted.internet.task import deferLater
-
-from downtime import deployment_lock, errors, gate, ledger, preflight, sessions
+from downtime import deployment_lock, errors, fence, gate, ledger, preflight, sessions
 from downtime.node import Node, connect
 from downtime.parameters import milliseconds
 from downtime.target import Target
 
-PATCH_LOCK_SECONDS = 5.0  # a cold patch waits for nobody but what could not be kicked
+PATCH_LOCK_SECONDS = 2.0  # a cold patch waits for nobody but what could not be kicked; autovacuum gives way in 1 s
 IDLE_SECONDS = 3.0        # the server ends a patcher that says nothing for so long inside its transaction
-FENCE_ANSWER_SECONDS = 2.0  # an answer takes 1 ms; later than this the way to the server is gone
-FENCE_SECONDS = 10.0      # for the patching session to end; a backend that outlives this will not die by itself
-
-# Ends a backend, known by pid and start; says whether it is still there. Works from any database of the cluster.
-FENCE = """
-SELECT count(pg_catalog.pg_terminate_backend(pid)) AS there
-  FROM pg_catalog.pg_stat_get_activity(%s) WHERE backend_start = %s
-"""
 
 Objections = Callable[[Sequence[ledger.Entry]], Sequence[str]]
 
@@ -56,35 +44,31 @@ class Ready:
 
     target: Target
     patcher: Node
-    patcher_started_at: datetime  # with the pid it names this backend and no later one
+    patching: fence.Backend  # the patcher's, for when that is lost
     control: Node
     gate: gate.Gate
     session_rules: sessions.Rules
-    found: tuple[str, ...]        # for a log
+    found: tuple[str, ...]   # for a log
 
     async def fence(self) -> None:
-        """End the patching session and wait until it is gone: nobody may open while it can commit. Raises NodeError."""
+        """End the patching session and wait until it is gone: nobody may open while it can commit. Raises NodeError.
+
+        Among them SurvivingBackends, which another attempt does not cure.
+        """
         try:
-            await self._fence(self.control)
+            await fence.end(self.patching, seen_from=self.control)
             return
+        except fence.SurvivingBackends:
+            raise
         except errors.NodeError:
             self.control.close()  # lost as well, or not answering
-        # the maintenance database can be reached whatever the gate
-        node = await connect(self.target.with_database("postgres"), reactor=self.patcher.reactor,
-                             application_name="fastdowntime fence", connect_seconds=FENCE_SECONDS)
+        # gate "refuse" does not close the maintenance database; gate "hold" does until the server has rolled back
+        node = await connect(self.target.with_database(gate.MAINTENANCE_DATABASE), reactor=self.patcher.reactor,
+                             application_name="fastdowntime fence", connect_seconds=fence.ANSWER_SECONDS)
         try:
-            await self._fence(node)
+            await fence.end(self.patching, seen_from=node)
         finally:
             node.close()
-
-    async def _fence(self, node: Node) -> None:
-        deadline = monotonic() + FENCE_SECONDS
-        who = (self.patcher.pid, self.patcher_started_at)
-        while (await node.execute(FENCE, who, deadline_seconds=FENCE_ANSWER_SECONDS)).scalar:
-            if monotonic() > deadline:
-                raise errors.DeadlineExceeded(node=node.label, what="ending the patching session",
-                                              seconds=FENCE_SECONDS)
-            await deferLater(node.reactor, 0.005, lambda: None)
 
     async def close(self) -> None:
         """Give back sessions and lock. Raises NodeError where the gate could not be disarmed."""
@@ -112,7 +96,7 @@ async def make_ready(target: Target, patch_id: str, rules: Rules, objections: Ob
     try:
         control = await connect(target, application_name=f"{name} control", reactor=reactor)
         await deployment_lock.take(patcher)
-        started_at = await seen_from(control, patcher)
+        patching = await seen_from(control, patcher)
         seen = await preflight.observe(control)
         session_rules = sessions.Rules(fragile=rules.fragile, spared=rules.spared, superusers=seen.unkickable_users,
                                        ours=frozenset({patcher.pid, control.pid}))
@@ -126,18 +110,17 @@ async def make_ready(target: Target, patch_id: str, rules: Rules, objections: Ob
                 if node is not None:
                     node.close()
         raise
-    return Ready(target=target, patcher=patcher, patcher_started_at=started_at, control=control, gate=the_gate,
+    return Ready(target=target, patcher=patcher, patching=patching, control=control, gate=the_gate,
                  session_rules=session_rules, found=found)
 
 
-async def seen_from(control: Node, patcher: Node) -> datetime:
-    """When the patcher's backend has started. Raises CannotConnect where control is on another server than it."""
-    started_at: datetime = (await patcher.execute(
-        "SELECT backend_start FROM pg_catalog.pg_stat_get_activity(pg_backend_pid())")).scalar
+async def seen_from(control: Node, patcher: Node) -> fence.Backend:
+    """The patcher's backend. Raises CannotConnect where control is on another server than it."""
+    patching = await fence.backend_of(patcher)
     if not (await control.execute("SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_get_activity(%s)"
-                                  " WHERE backend_start = %s) AS seen", (patcher.pid, started_at))).scalar:
+                                  " WHERE backend_start = %s) AS seen", (patching.pid, patching.started_at))).scalar:
         raise errors.CannotConnect(node=control.label, reason="two connections have reached two different servers")
-    return started_at
+    return patching
 
 
 async def _look(control: Node, seen: preflight.Observation, session_rules: sessions.Rules, rules: Rules,
@@ -159,4 +142,5 @@ async def _look(control: Node, seen: preflight.Observation, session_rules: sessi
         raise preflight.PreflightRefused(reasons)
     return (f"role {seen.role} on {control.label}, server version {seen.server_version}",
             f"{len(connected)} client sessions, {sum(s.in_transaction for s in connected)} of them in a transaction",
-            "no fragile user is in a transaction, no transaction is prepared, the deployment lock is ours")
+            "no fragile user is in a transaction, no transaction is prepared, the deployment lock is ours",
+            *await preflight.warnings(control, session_rules))

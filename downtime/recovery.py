@@ -8,25 +8,14 @@ deployer holds is free; and whoever still held the deployment lock is ended befo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from time import monotonic
 from typing import Any
 
-from twisted.internet.task import deferLater
-
-from downtime import deployment_lock, errors, guard, marker
+from downtime import errors, fence, guard, marker
 from downtime.install import quote_identifier
 from downtime.node import Node, connect
 from downtime.target import Target
 
-FENCE_SECONDS = 10.0
-
-# Ends whoever holds the deployment lock of a database, seen from another one; says how many there are.
-END_DEPLOYERS = f"""
-SELECT count(pg_catalog.pg_terminate_backend(l.pid)) AS there
-  FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_database d ON d.oid = l.database
- WHERE d.datname = %s AND l.locktype = 'advisory' AND l.granted
-   AND l.classid = {deployment_lock.LOCK_CLASS} AND l.objid = {deployment_lock.DEPLOYMENT} AND l.objsubid = 2
-"""
+STATEMENT_SECONDS = 5.0  # it takes 1 ms; an administrator's own ALTER may delay it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +39,8 @@ async def reopen(target: Target, *, reactor: Any = None) -> Recovered:
     Raises StillDeploying, or NodeError where the server cannot be asked: DeadlineExceeded where a gate "hold" is
     closed at the moment, which opens by itself.
     """
-    node = await connect(target.with_database("postgres"), application_name="fastdowntime reopen", reactor=reactor)
+    node = await connect(target.with_database("postgres"), application_name="fastdowntime reopen",
+                         statement_timeout_seconds=STATEMENT_SECONDS, reactor=reactor)
     try:
         return await _reopen(node, target.database)
     finally:
@@ -67,17 +57,8 @@ async def _reopen(node: Node, database: str) -> Recovered:
             f"to open it: ALTER DATABASE {quote_identifier(database)} ALLOW_CONNECTIONS true"), changed=False)
     if not await guard.take_lease(node, database):
         raise StillDeploying(database=database)
-    await _end_deployers(node, database)
+    await fence.end_deployers(database, seen_from=node)  # nobody opens behind which a patch may still be committed
     async with node.transaction():
         await node.execute(marker.opening(database, role=door.role))
     return Recovered(lines=(f"{database} was {door.text}; its deployer is gone",
                             f"{database} accepts connections again"), changed=True)
-
-
-async def _end_deployers(node: Node, database: str) -> None:
-    """Nobody opens a door behind which a patch may still be committed."""
-    deadline = monotonic() + FENCE_SECONDS
-    while (await node.execute(END_DEPLOYERS, (database,))).scalar:
-        if monotonic() > deadline:
-            raise errors.DeadlineExceeded(node=node.label, what="ending the patching session", seconds=FENCE_SECONDS)
-        await deferLater(node.reactor, 0.01, lambda: None)

@@ -9,7 +9,7 @@ from typing import Any
 
 from downtime import deployments, live, phases
 from downtime.apply import AppliedStatement, Deployment
-from downtime.evidence import Evidence, StatementTiming, signoff_reasons
+from downtime.evidence import Evidence, of_statements, signoff_reasons
 from downtime.outage import Outage
 from downtime.patches import Lane
 from downtime.ready import Objections
@@ -80,7 +80,5 @@ class Rehearsing:
         return Evidence(
             patch_id=patch.id, path=patch.path, sha256=patch.sha256, lane=patch.lane, commit=patch.commit,
             server=self._server, rehearsed_at=rehearsed_at, seconds=seconds, outage_seconds=outage_seconds,
-            statements=tuple(StatementTiming(line=each.statement.line, kind=each.statement.kind,
-                                             seconds=each.seconds, status=each.status) for each in applied),
-            target_seconds=budget.target_seconds, limit_seconds=budget.limit_seconds,
+            **of_statements(applied), target_seconds=budget.target_seconds, limit_seconds=budget.limit_seconds,
             signoff_reasons=(*reasons, *signoff_reasons(seconds, budget)))

@@ -41,7 +41,7 @@ class Repository:
                  reactor: Any = None) -> None:
         """`cache` is the folder of the bare copy; it is made by the first `fetch`."""
         self.name = without_credentials(url)  # what messages call it
-        self._url = url
+        self._address = git.address(url)
         self._branch = branch
         self._cache: Path | None = cache.absolute()
         self._place: tuple[str, ...] = (f"--git-dir={self._cache}",)
@@ -65,8 +65,9 @@ class Repository:
         try:
             await self._make_cache(self._cache)
             branch = f"refs/heads/{self._branch}"
-            await self._git("-c", f"core.filesRefLockTimeout={REF_LOCK_MILLISECONDS}", "fetch", "--quiet", "--force",
-                            "--no-tags", "--no-recurse-submodules", "--", self._url, f"+{branch}:{branch}")
+            await self._git(*self._address.options, "-c", f"core.filesRefLockTimeout={REF_LOCK_MILLISECONDS}", "fetch",
+                            "--quiet", "--force", "--no-tags", "--no-recurse-submodules", "--", self._address.url,
+                            f"+{branch}:{branch}")
             return await self.resolve(branch)
         finally:
             self._fetching.release()
@@ -161,7 +162,8 @@ class Repository:
 
     async def _git(self, *arguments: str, stdin: bytes = b"", revision: str = "") -> bytes:
         finished = await git.run([*self._place, *arguments], repository=self.name, stdin=stdin,
-                                 deadline_seconds=self._deadline_seconds, reactor=self._reactor)
+                                 login=self._address.login, deadline_seconds=self._deadline_seconds,
+                                 reactor=self._reactor)
         if finished.status != 0:
             raise self._explained(finished.complaint, revision)
         return finished.output
@@ -178,7 +180,7 @@ class Repository:
 
     def _explained(self, complaint: str, revision: str) -> RepositoryError:
         """The error in our words for what git complained about."""
-        said = without_credentials(complaint.replace(self._url, self.name))
+        said = without_credentials(complaint.replace(self._address.url, self.name))
         if revision and (NO_REVISION.search(said) or not said):
             return self._no_revision(revision)
         lines = [line for line in said.splitlines() if line.startswith(("fatal:", "error:"))] or said.splitlines()

@@ -8,11 +8,15 @@ from __future__ import annotations
 from time import monotonic
 from typing import Any
 
-from downtime import deployment_lock, errors, gate
+from twisted.logger import Logger
+
+from downtime import deployment_lock, gate, reopening
 from downtime.node import Node, connect
 from downtime.parameters import milliseconds
 from downtime.ready import IDLE_SECONDS
 from downtime.target import Target
+
+LOG = Logger()
 
 LIMIT_SECONDS = 5.0  # the test takes 0.3 s; a guard that must act acts this long after it at the latest
 
@@ -46,13 +50,9 @@ async def _close_and_try(target: Target, gate_name: str, patcher: Node, the_gate
             await the_gate.prevent()
             await gate.prove(target, gate_name, reactor, witness=patcher)
     finally:
-        await _allow(target, the_gate)
+        await reopening.patiently(the_gate.allow, label=target.label, say=_say, reactor=reactor)
     return monotonic() - began
 
 
-async def _allow(target: Target, the_gate: gate.Gate) -> None:
-    try:
-        await the_gate.allow()
-    except errors.NodeError as error:
-        raise errors.NeedsOperator(reason=f"cannot make sure that {target.label} is open: {error}",
-                                   command="python -m downtime reopen", left=errors.Left.UNKNOWN) from error
+def _say(line: str) -> None:
+    LOG.warn("{line}", line=line)

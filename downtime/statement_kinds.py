@@ -13,6 +13,7 @@ from typing import Any
 
 COPY_FROM_CLIENT = "COPY FROM STDIN"
 COPY_TO_CLIENT = "COPY TO STDOUT"
+DISCARD_ALL = "DISCARD ALL"
 
 # Where the parser's name for a statement is not what people say.
 WORDS = {
@@ -64,6 +65,16 @@ TRANSACTION_CONTROL = {
 
 OFF = ("false", "off")
 
+# Kinds that change settings, or run functions that may. What a column's default, a trigger or an index's expression
+# calls is not looked for: an ALTER TABLE or INSERT would pay for it with a round trip, and the limit of the outage
+# holds whatever the settings are.
+SETTERS = {"SET", "DISCARD", "SELECT", "DO", "CALL", "EXECUTE", "EXPLAIN", "FETCH"}  # first words
+SETTING_FUNCTION = "set_config"
+
+# What SET TRANSACTION is to the parser, and its other spellings: READ ONLY would keep the ledger row out.
+OF_THE_TRANSACTION = {"TRANSACTION", "TRANSACTION SNAPSHOT", "transaction_deferrable", "transaction_isolation",
+                      "transaction_read_only"}
+
 ALWAYS_ALONE = {"alter_system_stmt", "create_table_space_stmt", "createdb_stmt", "drop_subscription_stmt",
                 "drop_table_space_stmt", "dropdb_stmt"}
 
@@ -99,12 +110,52 @@ def is_transactional(name: str, tree: Any) -> bool:
     return name not in ALWAYS_ALONE and not _concurrent(name, tree)
 
 
-def is_transaction_control(name: str) -> bool:
-    """Whether the statement begins, ends or divides a transaction."""
-    return name == "transaction_stmt"
+def is_transaction_control(name: str, tree: Any) -> bool:
+    """Whether the statement begins, ends or divides a transaction, or says of which sort it is."""
+    return name == "transaction_stmt" or _sets_transaction(name, tree)
+
+
+def may_change_settings(kind: str, text: str) -> bool:
+    """Whether the session may have other settings after a statement of that kind and text; `SET LOCAL` counts."""
+    return kind.partition(" ")[0] in SETTERS or SETTING_FUNCTION in text.lower()
+
+
+def only_returns_rows(name: str, tree: Any) -> bool:
+    """Whether the statement is a query that a cursor can run; not one that is too deep to be seen through."""
+    return name == "select_stmt" and _fits_a_cursor(tree)
+
+
+def _fits_a_cursor(select: Any) -> bool:
+    writes = any(each.common_table_expr.ctequery.WhichOneof("node") != "select_stmt"
+                 for each in select.with_clause.ctes)
+    if writes or select.HasField("into_clause"):
+        return False
+    if select.HasField("larg"):  # UNION and its like
+        return _fits_a_cursor(select.larg) and _fits_a_cursor(select.rarg)
+    return bool(select.target_list or select.values_lists)
+
+
+def locks_out(name: str, tree: Any) -> str:
+    """How to get what the statement does where it would lock clients out of a table all the while; else nothing."""
+    match name:
+        case "vacuum_stmt" if tree.is_vacuumcmd and _switched(tree.options, "full"):
+            return "CLUSTER the table by one of its indexes in a cold patch, which rewrites it as well"
+        case "cluster_stmt":
+            return "write one `CLUSTER table USING index` for each table into a cold patch"
+        case "reindex_stmt" if not _concurrent(name, tree):
+            if _enum(tree, "kind").endswith("_SYSTEM"):
+                return "run it by hand at a quiet time: no patch can hold it"
+            return "write CONCURRENTLY, or one REINDEX TABLE or INDEX for each into a cold patch"
+    return ""
+
+
+def _sets_transaction(name: str, tree: Any) -> bool:
+    return name == "variable_set_stmt" and tree.name in OF_THE_TRANSACTION
 
 
 def _words(name: str, tree: Any) -> str:
+    if _sets_transaction(name, tree):
+        return "SET TRANSACTION"
     if name in OBJECT_FIELDS:
         verb, field = OBJECT_FIELDS[name]
         return f"{verb} {_object(tree, field)}"
@@ -125,7 +176,8 @@ def _words(name: str, tree: Any) -> str:
         case "grant_stmt" | "grant_role_stmt":
             return "GRANT" if tree.is_grant else "REVOKE"
         case "vacuum_stmt":
-            return "VACUUM" if tree.is_vacuumcmd else "ANALYZE"
+            full = " FULL" if _switched(tree.options, "full") else ""
+            return f"VACUUM{full}" if tree.is_vacuumcmd else "ANALYZE"
         case "discard_stmt":
             return _enum(tree, "target").replace("_", " ")
     return WORDS.get(name) or name.removesuffix("_stmt").replace("_", " ").upper()

@@ -32,6 +32,10 @@ from downtime.patches import Lane, Patch
 DEEPEST_CHAIN = 20_000  # tokens between two commas; as many levels are parsed safely, 100,000 end the process
 TOO_DEEP = f"an expression of more than {DEEPEST_CHAIN:,} words and operators is too deep to be parsed; divide it"
 
+MOST_STATEMENTS = 100_000  # 50,000 take the parser 2 s and 110 MB; as many as fit a patch's bytes took 1 GB
+TOO_MANY = f"more than {MOST_STATEMENTS:,} statements are too many for one patch; divide it"
+COMMENTS = (protocol.SQL_COMMENT, protocol.C_COMMENT)
+
 LONGEST_REASON = 120  # characters; the line and the column tell the rest
 
 META_COMMAND = re.compile(r"\\\S*")
@@ -47,7 +51,10 @@ class Statement:
     offset: int     # of its first word, in characters from the start of the file
     kind: str       # what a DBA calls it: CREATE INDEX CONCURRENTLY
     transactional: bool        # it can run inside a transaction
-    transaction_control: bool  # it begins, ends or divides one
+    transaction_control: bool  # it begins, ends or divides one, or says of which sort it is
+    may_change_settings: bool  # of the session it runs in
+    only_returns_rows: bool    # a query that a cursor can run
+    instead: str    # what to write for a statement that locks clients out of a table all the while; else empty
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +135,10 @@ def _objection(statement: Statement, lane: Lane) -> str:
         return f"{kind} in a patch: its transaction is begun and ended by the deployment; remove the statement"
     if kind in (statement_kinds.COPY_FROM_CLIENT, statement_kinds.COPY_TO_CLIENT):
         return f"{kind} needs a client that holds the data; write INSERT instead, or let the server read a file"
+    if statement.instead and (lane is Lane.LIVE or not statement.transactional):
+        return f"{kind} locks clients out of a table for as long as it takes; {statement.instead}"
+    if kind == statement_kinds.DISCARD_ALL:
+        return f"{kind} gives up the deployment lock; reset what you have set, or DISCARD PLANS, SEQUENCES or TEMP"
     if lane is Lane.COLD and not statement.transactional:
         return (f"{kind} cannot run inside a transaction, as a cold patch does; put it into a patch of its own that "
                 "declares `-- apply: live`")
@@ -137,7 +148,7 @@ def _objection(statement: Statement, lane: Lane) -> str:
 def _statements(sql: str, tree: bytes) -> Iterator[Statement]:
     source = sql.encode()
     byte_at = offset = 0
-    line = 1
+    line, count = 1, 0
     for raw in _fields(tree):
         if raw.field_number != protocol.ParseResult.STMTS_FIELD_NUMBER:
             continue
@@ -146,11 +157,18 @@ def _statements(sql: str, tree: bytes) -> Iterator[Statement]:
         length = parts.get(protocol.RawStmt.STMT_LEN_FIELD_NUMBER, 0)  # 0: to the end
         skipped = source[byte_at:start].decode()
         byte_at, offset, line = start, offset + len(skipped), line + skipped.count("\n")
+        if (count := count + 1) > MOST_STATEMENTS:
+            raise _syntax_error(sql, offset, TOO_MANY)
         name, node = _node(parts[protocol.RawStmt.STMT_FIELD_NUMBER])
+        text = source[start:start + length if length else None].decode().rstrip()
+        kind = statement_kinds.words(name, node)
         yield Statement(
-            text=source[start:start + length if length else None].decode().rstrip(), line=line, offset=offset,
-            kind=statement_kinds.words(name, node), transactional=statement_kinds.is_transactional(name, node),
-            transaction_control=statement_kinds.is_transaction_control(name))
+            text=text, line=line, offset=offset, kind=kind,
+            transactional=statement_kinds.is_transactional(name, node),
+            transaction_control=statement_kinds.is_transaction_control(name, node),
+            may_change_settings=statement_kinds.may_change_settings(kind, text),
+            only_returns_rows=statement_kinds.only_returns_rows(name, node),
+            instead=statement_kinds.locks_out(name, node))
 
 
 def _parse(sql: str) -> bytes:
@@ -195,7 +213,8 @@ def _refuse_deep_chains(sql: str) -> None:
         return  # too short for a chain that long
     for start, depth in _depths(postgast.scan(sql).tokens):
         if depth > DEEPEST_CHAIN:
-            raise _syntax_error(sql, len(sql.encode()[:start].decode()), TOO_DEEP)
+            at = len(sql.encode()[:start].decode())
+            raise _copy_refused(sql, at) or _syntax_error(sql, at, TOO_DEEP)
 
 
 def _depths(tokens: Iterable[Any]) -> Iterator[tuple[int, int]]:
@@ -206,6 +225,8 @@ def _depths(tokens: Iterable[Any]) -> Iterator[tuple[int, int]]:
     """
     start, level, outer = -1, _Level(), list[_Level]()
     for token in tokens:
+        if token.token in COMMENTS:
+            continue
         start = token.start if start < 0 else start
         match token.token:
             case protocol.ASCII_59:  # ;
@@ -242,9 +263,8 @@ class _Level:
 def _explained(sql: str, error: postgast.PgQueryError) -> SqlSyntaxError:
     """The parser's error at its line, in words that help those who wrote for psql."""
     at = max(error.cursorpos - 1, 0)  # characters, whatever postgast's documentation says
-    if copy := _copy_before(sql, at):
-        return _syntax_error(sql, copy.offset, f"{copy.kind} with its data in the file is psql's own; "
-                                               "write INSERT instead, or let the server read a file")
+    if refused := _copy_refused(sql, at):
+        return refused
     if command := META_COMMAND.match(sql, at):
         return _syntax_error(sql, at, f"psql meta-command {command[0]}: patches are sent to the server, not to psql")
     if variable := PSQL_VARIABLE.match(sql, at):
@@ -252,13 +272,16 @@ def _explained(sql: str, error: postgast.PgQueryError) -> SqlSyntaxError:
     return _syntax_error(sql, at, _cut(error.message))
 
 
-def _copy_before(sql: str, at: int) -> Statement | None:
-    """The COPY FROM STDIN whose data the parser stumbled over, if that is what happened."""
+def _copy_refused(sql: str, at: int) -> SqlSyntaxError | None:
+    """The error for the COPY FROM STDIN whose data the parser stumbled over, if that is what happened."""
     try:
         before = tuple(_statements(sql, _parse(sql[:sql.rfind(";", 0, at) + 1])))
     except postgast.PgQueryError:
         return None
-    return before[-1] if before and before[-1].kind == statement_kinds.COPY_FROM_CLIENT else None
+    if not before or before[-1].kind != statement_kinds.COPY_FROM_CLIENT:
+        return None
+    return _syntax_error(sql, before[-1].offset, f"{statement_kinds.COPY_FROM_CLIENT} with its data in the file is "
+                                                 "psql's own; write INSERT instead, or let the server read a file")
 
 
 def _cut(message: str) -> str:

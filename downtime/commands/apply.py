@@ -83,7 +83,7 @@ async def _apply_live(context: Context, environment: Environment, deployment: De
 async def _apply_cold(context: Context, environment: Environment, deployment: Deployment, objections: Objections, *,
                       probe: bool) -> None:
     rules = deployments.outage_rules(context.settings, environment)
-    outage = Outage(environment.target, deployment, rules, reactor=context.reactor)
+    outage = Outage(environment.target, deployment, rules, say=context.output.progress, reactor=context.reactor)
     with context.interruption.aborting(outage.abort, awaiting="the database to open"):
         async with _client(context, environment, wanted=probe) as client:
             try:

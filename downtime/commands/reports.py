@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from downtime import phases, probing, sessions
+from downtime import excerpt, phases, probing, sessions
 from downtime.apply import AppliedStatement
 
 
@@ -30,9 +30,12 @@ def outage_facts(report: phases.Report) -> dict[str, Any]:
 
 
 def statement_lines(statements: Sequence[AppliedStatement]) -> list[str]:
-    """A line per statement, and its notices below."""
+    """A line per statement, and its notices below; of very many statements some."""
     lines = []
-    for each in statements:
+    for each in excerpt.of(statements):
+        if isinstance(each, excerpt.Gap):
+            lines.append(str(each))
+            continue
         lines.append(f"line {each.statement.line}: {each.statement.kind}: {each.status} in {each.seconds:.3f} s")
         lines += [f"    {notice}" for notice in each.notices]
     return lines

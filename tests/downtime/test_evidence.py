@@ -67,3 +67,10 @@ def test_the_slowest_statement_is_marked() -> None:
 
     assert len(marked) == 1
     assert "UPDATE 3" in marked[0]
+
+
+def test_evidence_of_many_statements_says_what_is_not_shown() -> None:
+    """Nobody may take three hundred lines for the whole."""
+    table = replace(EVIDENCE, left_out=49_700, left_out_seconds=3.5).table
+
+    assert "          3.500  49,700 faster statements, not shown" in table

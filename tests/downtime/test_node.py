@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from time import monotonic
 from typing import Any
 
@@ -40,6 +40,31 @@ def a_deaf_listener() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
+@contextmanager
+def a_server_that_hangs_up(database: Database, *, after_bytes: int) -> Iterator[int]:
+    """The port of one that serves one client, until it has sent so much of its answers."""
+    def serve() -> None:
+        with listener.accept()[0] as client, socket.create_connection(("127.0.0.1", database.server.port)) as upstream:
+            listener.close()
+            threading.Thread(target=pass_on, args=(client, upstream), daemon=True).start()
+            left = after_bytes
+            while left and (answer := upstream.recv(left)):
+                client.sendall(answer)
+                left -= len(answer)
+            client.shutdown(socket.SHUT_RDWR)
+
+    def pass_on(client: socket.socket, upstream: socket.socket) -> None:
+        with suppress(OSError):
+            while request := client.recv(4096):
+                upstream.sendall(request)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield listener.getsockname()[1]
+        thread.join()
+
+
 def through(proxy: Proxy, database: Database) -> Target:
     direct = database.target
     return Target(dsn=direct.dsn.replace(f":{database.server.port}/", f":{proxy.port}/"), password=direct.password)
@@ -56,6 +81,18 @@ async def test_a_server_that_never_answers_is_given_up_at_the_deadline() -> None
                           connect_seconds=0.2)
 
     assert monotonic() - began < 5
+
+
+@pytest.mark.parametrize("after_bytes", [1, 10, 100, 200, 300, 500, 520])
+async def test_a_server_that_hangs_up_while_we_connect_leaves_nothing(after_bytes: int, database: Database) -> None:
+    """It crashed, say. The reactor went on watching a socket that libpq had closed, and the way to reopening failed."""
+    with the_log() as log, a_server_that_hangs_up(database, after_bytes=after_bytes) as port:
+        target = Target(dsn=database.target.dsn.replace(f":{database.server.port}/", f":{port}/"),
+                        password=database.target.password)
+        with pytest.raises(errors.CannotConnect):
+            await connect(target, application_name="test")
+
+    assert [event for event in log if event["log_level"] >= LogLevel.error] == []
 
 
 async def test_a_closed_port_cannot_be_connected_to() -> None:
@@ -410,3 +447,48 @@ def test_no_timeout_is_rounded_down_to_never() -> None:
     """PostgreSQL takes 0 for "never"."""
 
     assert [milliseconds(seconds) for seconds in (0, 0.0001, 0.2, 60)] == ["1ms", "1ms", "200ms", "60000ms"]
+
+
+# -- what a session begins with ----------------------------------------------------------------------------------
+
+async def test_defaults_of_the_role_do_not_reach_our_sessions(each_database: Database) -> None:
+    """Neither at the start nor after a patch's RESET ALL; without such a default nobody connects twice."""
+    ours = {"idle_session_timeout": "0", "standard_conforming_strings": "on", "client_min_messages": "notice",
+            "statement_timeout": "30s"}
+    theirs = {"idle_session_timeout": "1h", "standard_conforming_strings": "off", "client_min_messages": "error",
+              "statement_timeout": "1h"}
+    if each_database.server.installation.version >= 17:
+        ours["transaction_timeout"], theirs["transaction_timeout"] = "0", "1h"
+    each_database.server.admin_sql("".join(
+        f"ALTER ROLE patcher IN DATABASE {each_database.name} SET {name} = '{value}';"
+        for name, value in theirs.items()))
+    node = await a_node(each_database.target)
+    try:
+        await node.execute("RESET ALL")
+        found = {name: (await node.execute(f"SHOW {name}")).scalar for name in ours}
+    finally:
+        node.close()
+
+    assert found == ours
+
+
+async def test_what_the_patch_makes_of_the_session_is_known_without_asking(database: Database) -> None:
+    """The server reports it with its answers: how literals are read, the encoding, an open or failed transaction."""
+    def seen() -> tuple[str, str, bool]:
+        return node.standard_conforming_strings, node.client_encoding, node.in_transaction
+
+    node = await a_node(database.target)
+    try:
+        states = [seen()]
+        for statement in ("SET standard_conforming_strings = off", "SET client_encoding = 'LATIN1'", "RESET ALL",
+                          "BEGIN"):
+            await node.execute(statement)
+            states.append(seen())
+        with pytest.raises(errors.StatementFailed):
+            await node.execute("SELECT 1/0")
+        states.append(seen())
+    finally:
+        node.close()
+
+    assert states == [("on", "UTF8", False), ("off", "UTF8", False), ("off", "LATIN1", False), ("on", "UTF8", False),
+                      ("on", "UTF8", True), ("on", "UTF8", True)]

@@ -18,7 +18,7 @@ from downtime.apply import Deployment, PatchFailed
 from downtime.node import connect
 from downtime.outage import Outage
 from downtime.phases import Phase, PhaseReport, PhaseState, Report
-from downtime.ready import Rules
+from downtime.ready import PATCH_LOCK_SECONDS, Rules
 from downtime.target import Target
 from tests.builders import a_deployment, no_objections, pause, until
 from tests.databases import Database
@@ -234,12 +234,12 @@ async def test_whatever_the_patch_makes_of_its_session_it_is_recorded(gate: str,
 async def test_a_gate_that_cannot_be_opened_with_the_patch_is_a_failure_somebody_sees(database: Database) -> None:
     """Another session holds the database's row: rolled back, and a phase is red."""
     other = psycopg2.connect(database.server.superuser_dsn())
-    sql = "SET lock_timeout = '100ms';\nSELECT pg_sleep(0.3);"
+    sql = "SELECT 1;\nSELECT pg_sleep(0.3);"
     async with prepared(database, a_deployment(sql=sql), gate="refuse") as outage:
         running = Deferred.fromCoroutine(outage.run())
         await until(lambda: len(outage.statements) == 1, "the patch being applied")
         other.cursor().execute(f"ALTER DATABASE {database.name} CONNECTION LIMIT 50")
-        reactor.callLater(1.0, other.rollback)  # type: ignore[attr-defined]
+        reactor.callLater(PATCH_LOCK_SECONDS + 1.0, other.rollback)  # type: ignore[attr-defined]
         report = await running
     other.close()
 

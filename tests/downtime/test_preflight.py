@@ -8,7 +8,9 @@ import pytest
 
 from downtime import preflight
 from downtime.preflight import Observation
-from downtime.sessions import Session, Verdict
+from downtime.sessions import Rules, Session, Verdict
+from tests.builders import a_node
+from tests.databases import Database
 
 NOBODY = Verdict(fragile=(), unkickable=(), to_kick=())
 
@@ -69,3 +71,16 @@ def test_a_quiet_server_has_no_reasons() -> None:
     """Nothing found is nothing said."""
 
     assert preflight.judge_traffic(an_observation(), NOBODY, long_transaction_seconds=60, kick_all=True) == []
+
+
+async def test_a_misspelt_user_of_the_settings_is_said(database: Database) -> None:
+    """Nobody would be protected by it, and nothing would show it."""
+    node = await a_node(database.target)
+    rules = Rules(fragile=frozenset({"process_upload", "proces_upload"}), spared=frozenset({"moni'tor", "postgres"}))
+    try:
+        found = await preflight.warnings(node, rules)
+    finally:
+        node.close()
+
+    assert [line.partition(", which is no role of")[0] for line in found] == [
+        "warning: users.fragile names 'proces_upload'", "warning: users.spared names \"moni'tor\""]

@@ -246,3 +246,65 @@ def test_unreadable_patch_is_refused_once() -> None:
         statements.examine(patch)
 
     assert raised.value.objections == patch.problems
+
+
+def test_comments_do_not_make_a_statement_deep() -> None:
+    """A long history above a statement is no expression."""
+
+    assert len(split("-- another line\n" * 30_000 + "SELECT 1;")) == 1
+
+
+def test_dump_of_many_rows_is_told_that_copy_is_psqls_own() -> None:
+    """And not that an expression is too deep: nobody would find it."""
+    line, _, reason = refusal_of("SELECT 1;\nCOPY t FROM STDIN;\n" + "1\t2\n" * 30_000 + "\\.\n")
+
+    assert line == 2
+    assert reason.startswith("COPY FROM STDIN with its data")
+
+
+def test_more_statements_than_memory_should_hold_are_refused() -> None:
+    """At the first one too many."""
+
+    assert refusal_of("SELECT;\n" * (statements.MOST_STATEMENTS + 2)) == (
+        statements.MOST_STATEMENTS + 1, 1, statements.TOO_MANY)
+
+
+@pytest.mark.parametrize(("sql", "instead"), [
+    ("VACUUM FULL t", "CLUSTER the table by one of its indexes in a cold patch"), ("VACUUM (FULL on) t", "CLUSTER"),
+    ("CLUSTER", "one `CLUSTER table USING index` for each"), ("REINDEX SCHEMA public", "write CONCURRENTLY, or one"),
+    ("REINDEX SYSTEM d", "by hand")])
+@pytest.mark.parametrize("lane", Lane)
+def test_statement_that_fits_no_lane_is_told_what_to_write_instead(sql: str, instead: str, lane: Lane) -> None:
+    """It can neither run in a transaction nor beside clients; neither lane may send its author to the other."""
+    (objection,) = statements.objections(split(sql), lane)
+
+    assert "locks clients out of a table" in objection.reason
+    assert instead in objection.reason
+
+
+@pytest.mark.parametrize("sql", ["CLUSTER t USING i", "REINDEX TABLE t", "REINDEX INDEX i"])
+def test_statement_that_locks_clients_out_is_for_a_downtime(sql: str) -> None:
+    """Short lock timeouts bound the wait for the lock, not how long it is held."""
+
+    assert statements.objections(split(sql), Lane.COLD) == ()
+    assert "locks clients out" in statements.objections(split(sql), Lane.LIVE)[0].reason
+
+
+@pytest.mark.parametrize("sql", ["VACUUM t", "VACUUM (FULL false) t", "REINDEX INDEX CONCURRENTLY i", "ANALYZE t",
+                                 "REINDEX (CONCURRENTLY) SCHEMA public"])
+def test_statement_that_lets_clients_work_may_be_live(sql: str) -> None:
+    """What the live lane is for."""
+
+    assert statements.objections(split(sql), Lane.LIVE) == ()
+
+
+@pytest.mark.parametrize(("sql", "may"), [
+    ("SET work_mem = '1MB'", True), ("RESET ALL", True), ("DISCARD TEMP", True), ("SELECT f()", True),
+    ("DO 'BEGIN END'", True), ("CALL p()", True), ("EXECUTE q", True), ("EXPLAIN ANALYZE SELECT f()", True),
+    ("INSERT INTO t SELECT SET_CONFIG('a.b', 'c', false)", True),
+    ("ALTER TABLE t ADD COLUMN c int", False), ("CREATE INDEX i ON t (c)", False), ("INSERT INTO t VALUES (1)", False),
+    ("UPDATE t SET c = 1", False), ("DROP TABLE t", False), ("GRANT SELECT ON t TO app", False)])
+def test_statement_that_may_change_settings_is_known(sql: str, may: bool) -> None:
+    """Only those cost the round trip that puts ours back; a trivial patch does not pay."""
+
+    assert [each.may_change_settings for each in split(sql)] == [may]

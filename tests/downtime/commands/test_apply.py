@@ -27,7 +27,8 @@ def _ledger(database: Database) -> list[tuple[str, ...]]:
 
 
 def _is_sleeping(cursor: psycopg2.extensions.cursor) -> bool:
-    cursor.execute("SELECT FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(600)' AND state = 'active'")
+    cursor.execute("SELECT FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%'"
+                   " AND state = 'active' AND pid <> pg_backend_pid()")
     return cursor.rowcount > 0
 
 

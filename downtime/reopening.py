@@ -1,0 +1,109 @@
+"""How an outage ends: the patching session is gone or has answered, connections are allowed, the outcome is known.
+
+In this order, for nobody opens while the patching session may still commit. None of it needs the sessions the outage
+began with: what was lost is opened anew. A server that cannot be reached (it crashed and is starting, or the way to it
+is cut) is tried again and again, so that a database that gate "refuse" closed is open within moments of its return.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from time import monotonic
+from typing import Any, TypeVar
+
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from downtime import errors, fence, ledger
+from downtime.apply import Deployment
+from downtime.node import connect
+from downtime.ready import Ready
+
+LOG = Logger()
+
+REOPEN_SECONDS = 30.0     # a server is back from a crash by then, or an operator should know
+TRY_EVERY_SECONDS = 0.2
+
+T = TypeVar("T")
+
+
+class Reopening:
+    """The end of one outage."""
+
+    def __init__(self, ready: Ready, deployment: Deployment, *, say: Callable[[str], None], reactor: Any) -> None:
+        """`say` is told what takes time."""
+        self._ready = ready
+        self._deployment = deployment
+        self._say = say
+        self._reactor = reactor
+        self._fenced = False
+
+    async def run(self, *, ask_the_ledger: bool) -> bool:
+        """Open. Returns whether the patch is in, where that is asked. Raises NeedsOperator, nothing else."""
+        label = self._ready.target.label
+        try:
+            return await patiently(lambda: self._attempt(ask_the_ledger=ask_the_ledger), label=label, say=self._say,
+                                   reactor=self._reactor)
+        except errors.NeedsOperator:
+            raise
+        except fence.SurvivingBackends as error:
+            raise _still_closed(label, error) from error
+        except Exception as error:
+            LOG.failure("while opening {database}", database=label)
+            raise unsure(label, error) from error
+
+    async def _attempt(self, *, ask_the_ledger: bool) -> bool:
+        if self._ready.patcher.closed and not self._fenced:
+            await self._ready.fence()
+            self._fenced = True
+            self._say("the patching session was lost; it is ended and gone")
+        await self._ready.gate.allow()
+        return ask_the_ledger and await self._has_committed()
+
+    async def _has_committed(self) -> bool:
+        """The COMMIT got no answer: the ledger knows whether it was carried out."""
+        asking = await connect(self._ready.target, application_name="fastdowntime ledger", reactor=self._reactor)
+        try:
+            patch = self._deployment.patch
+            return await ledger.has(asking, patch.id, patch.sha256)
+        finally:
+            asking.close()
+
+
+async def patiently(attempt: Callable[[], Awaitable[T]], *, label: str, say: Callable[[str], None], reactor: Any,
+                    seconds: float = REOPEN_SECONDS) -> T:
+    """What the attempt gives, once it succeeds. Raises NeedsOperator when `seconds` have passed, or SurvivingBackends.
+
+    The deadline falls between two attempts: the last one is given its own time.
+    """
+    deadline = monotonic() + seconds
+    until = datetime.now(UTC) + timedelta(seconds=seconds)
+    said = ""
+    while True:
+        try:
+            return await attempt()
+        except fence.SurvivingBackends:
+            raise
+        except errors.NodeError as error:
+            if monotonic() > deadline:
+                raise unsure(label, error) from error
+            if str(error) != said:
+                said = str(error)
+                say(f"{label} cannot be reached: {said}; trying until {until:%H:%M:%S} UTC")
+        await deferLater(reactor, TRY_EVERY_SECONDS, lambda: None)
+
+
+def unsure(label: str, error: Exception) -> errors.NeedsOperator:
+    """Nobody knows whether the database is open."""
+    return errors.NeedsOperator(reason=f"cannot make sure that {label} is open: {error}",
+                                command="python -m downtime reopen", left=errors.Left.UNKNOWN)
+
+
+def _still_closed(label: str, error: fence.SurvivingBackends) -> errors.NeedsOperator:
+    pids = error.facts["pids"]
+    return errors.NeedsOperator(
+        reason=f"{label} is still closed: a session of this deployment, pid {pids}, was told to end"
+               f" {error.facts['seconds']:g} s ago and is still there. Nobody may open while it could still commit."
+               " When that process ends it is rolled back, and the database opens by itself",
+        command=f"end process {pids} on the server's machine, then python -m downtime status", left=errors.Left.CLOSED)
