@@ -84,10 +84,12 @@ def _reach(settings: Settings) -> Iterator[str]:
     if cast(Any, reactor).running:
         return
     about = settings.repository
+    where = git.address(about.url)
     try:
-        asked = subprocess.run(["git", "ls-remote", "--exit-code", "--", about.url, f"refs/heads/{about.branch}"],
-                               capture_output=True, text=True, timeout=REACH_SECONDS, check=False,
-                               stdin=subprocess.DEVNULL, env={**os.environ, **git.OURS})
+        asked = subprocess.run(
+            ["git", *where.options, "ls-remote", "--exit-code", "--", where.url, f"refs/heads/{about.branch}"],
+            capture_output=True, text=True, timeout=REACH_SECONDS, check=False, stdin=subprocess.DEVNULL,
+            env=git.environment(os.environ, where.login))
     except (OSError, subprocess.TimeoutExpired) as failure:
         yield without_credentials(f"repository.url: {failure}")
         return

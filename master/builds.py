@@ -6,12 +6,15 @@ what waits for an approval, and never for what has begun: once `connections_prev
 
 from __future__ import annotations
 
+from typing import Any
+
 from buildbot.process.build import Build
 from twisted.internet.defer import Deferred
 from twisted.python import log
 
+from steps import s13_record
 from steps.shared.names import Property, ServiceName
-from steps.shared.results import FAILURE, RETRY
+from steps.shared.results import CANCELLED, FAILURE, RETRY, WARNINGS, worst
 
 
 class RunbookBuild(Build):  # type: ignore[misc]
@@ -37,13 +40,29 @@ class DeploymentBuild(RunbookBuild):
             await self._release()
         except Exception:
             log.err(None, f"{self}: releasing what the build held")
-        if self.getProperty(Property.BEGUN) and RETRY in (results, self.results):
-            # EXCEPTION would be truer, but with a lost worker Buildbot then keeps the request claimed for ever
-            self.results = results = FAILURE
+        if self.getProperty(Property.BEGUN):
+            self.results = results = self._final(worst(results, self.results))
         await super().buildFinished(text, results)
+
+    def _final(self, results: int) -> int:
+        """What was stopped, or lost its worker, when its patch was in already has deployed it."""
+        if results in (RETRY, CANCELLED) and self.getProperty(Property.APPLIED):
+            return WARNINGS
+        # EXCEPTION would be truer, but with a lost worker Buildbot then keeps the request claimed for ever
+        return FAILURE if results == RETRY else results
 
     async def _release(self) -> None:
         services = self.master.service_manager.namedServices
         services[ServiceName.APPROVALS].withdraw(self.buildid)
-        await services[ServiceName.OUTAGES].release(self.buildid)
+        outages = services[ServiceName.OUTAGES]
+        outcome = outages.outcome(self.buildid)  # None where `Record` has told it
+        await outages.release(self.buildid)
+        if outcome is not None:
+            await self._tell(outcome)
         await services[ServiceName.QUIESCENCE].settle(self.buildid)
+
+    async def _tell(self, outcome: Deferred[Any]) -> None:
+        """With its worker Buildbot has lost the steps to come, and would say no more than "lost connection"."""
+        sentence, applied = await s13_record.last_word(str(self.getProperty(Property.PATCH)), outcome)
+        self.text = [sentence]
+        self.setProperty(Property.APPLIED, applied, type(self).__name__)

@@ -1,7 +1,8 @@
 """The service that owns what is under way on databases: outages, live applications, rehearsals.
 
 Not the build's steps: a build may lose its worker, be stopped, or end in an exception, and none of that may decide
-how an outage ends. The build's class releases what its build holds, `stopService` what the master holds.
+how an outage ends. The build's class releases what its build holds, `stopService` what the master holds. Neither asks
+Buildbot's state database anything. A database of which nobody knows how it was left is handed to `master.recovery`.
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from buildbot.util.service import BuildbotService
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred, DeferredList, DeferredLock
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from downtime import errors
 from downtime.outage import Outage
+from downtime.phases import Report
+from master.recovery import Recovery
 from steps.shared.names import ServiceName
 from steps.shared.services import Course
 
@@ -29,6 +33,7 @@ class _Held:
     """What one build holds."""
 
     turn: DeferredLock
+    database: str
     course: Course | None = None
     work: Deferred[Any] | None = None
 
@@ -46,14 +51,15 @@ class Outages(BuildbotService):  # type: ignore[misc]
     async def take_turn(self, build_id: int, database: str) -> None:
         turn = self._turns.setdefault(database, DeferredLock())
         await turn.acquire()
-        self._held[build_id] = _Held(turn)
+        self._held[build_id] = _Held(turn, database)
 
     def hold(self, build_id: int, course: Course) -> None:
         held = self._held[build_id]
         held.course, held.work = course, None
 
     def supervise(self, build_id: int, work: Coroutine[Any, Any, T]) -> Deferred[T]:
-        self._held[build_id].work = Deferred.fromCoroutine(work)
+        held = self._held[build_id]
+        held.work = Deferred.fromCoroutine(work).addBoth(self._look_after, held.database)
         outcome = self.outcome(build_id)
         assert outcome is not None, "it was put there just now"
         return outcome
@@ -86,9 +92,16 @@ class Outages(BuildbotService):  # type: ignore[misc]
 
     async def stopService(self) -> None:
         """Ends everything and waits until it has ended: databases are open when the master is gone."""
-        for held in list(self._held.values()):
-            await _end(held, "the buildmaster is stopping")
+        # beside each other: one that does not end must not keep another database closed
+        await DeferredList([Deferred.fromCoroutine(_end(held, "the buildmaster is stopping")).addErrback(_note)
+                            for held in list(self._held.values())])
         await super().stopService()
+
+    def _look_after(self, result: Any, database: str) -> Any:
+        error = result.value if isinstance(result, Failure) else result.error if isinstance(result, Report) else None
+        if isinstance(error, errors.NeedsOperator) and self.master is not None:
+            self.master.service_manager.namedServices[Recovery.name].look_after(database)
+        return result
 
 
 async def _end(held: _Held, reason: str) -> None:
@@ -100,7 +113,8 @@ async def _end(held: _Held, reason: str) -> None:
         held.work.addBoth(lambda _: finished.callback(None))
         await finished
     if isinstance(held.course, Outage):
-        try:
-            await held.course.close()
-        except errors.NodeError as error:
-            LOG.warn("closing an outage: {error}", error=error)
+        await held.course.close()
+
+
+def _note(failure: Failure) -> None:
+    LOG.failure("ending what is under way", failure=failure)

@@ -123,12 +123,14 @@ class OurSchedulersAndWorkers(EndpointMatcherBase):  # type: ignore[misc]
             endpoint, arguments = self.master.data.getEndpoint(ep)
         except InvalidPathError:
             return None
-        if not isinstance(endpoint, (SchedulerEndpoint, WorkerEndpoint)):
-            return None
-        found = await endpoint.get({}, arguments)
-        name = str((found or {}).get("name", ""))
-        ours = name in SCHEDULERS if isinstance(endpoint, SchedulerEndpoint) else name.startswith(WORKERS)
-        return Match(self.master) if ours else None
+        if isinstance(endpoint, SchedulerEndpoint):
+            # by its id alone, as Buildbot acts: with another master's id in the path its own `get` finds nothing
+            found = await self.master.data.get(("schedulers", arguments["schedulerid"]))
+            return Match(self.master) if found and found["name"] in SCHEDULERS else None
+        if isinstance(endpoint, WorkerEndpoint):
+            found = await endpoint.get({}, arguments)
+            return Match(self.master) if found and found["name"].startswith(WORKERS) else None
+        return None
 
 
 def rules() -> list[EndpointMatcherBase]:

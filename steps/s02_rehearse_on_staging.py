@@ -106,7 +106,8 @@ class RehearseOnStaging(RunbookStep):
 
     async def _offer_again(self, inventory: Inventory) -> None:
         """When somebody asks: what staging has and production lacks, unless it waits for its approval already."""
-        if self.getProperty("owner") is None:
+        owner = self.getProperty("owner")
+        if owner is None:
             return
         production = plan(inventory, await self.read_ledger(self.settings.environment("production")))
         offered = {evidence.patch_id for evidence in self._done}
@@ -114,7 +115,8 @@ class RehearseOnStaging(RunbookStep):
             evidence = await self.evidence_store.find(patch.id, patch.sha256)
             if evidence and patch.id not in offered and self.approvals.waiting_for(patch.id) is None:
                 authors = await self.patches.repository.authors(patch.commit, patch.path)
-                await offers.offer(self, evidence, lane=patch.lane, authors=authors)
+                # who asks for a rehearsal of what was rehearsed asks for its deployment, and may not approve it
+                await offers.offer(self, evidence, lane=patch.lane, authors=authors | {str(owner)})
 
     def _summary(self) -> str:
         if not self._done:

@@ -4,21 +4,38 @@ from __future__ import annotations
 
 from typing import Any
 
-from downtime import errors
+from downtime import deployment_lock, errors, ledger
+from downtime.node import Node, connect
 from downtime.plan import plan
 from downtime.settings import Role
 from steps.shared import asking, errands
 from steps.shared.base import RunbookStep
 from steps.shared.errands import Errand
 from steps.shared.names import BUILDER_OF, BuilderName, Property
-from steps.shared.results import SUCCESS
+from steps.shared.results import SUCCESS, WARNINGS
+
+BEGUN_ALREADY = "build {number} of this request has begun to deploy already, and its master died in the middle: "
 
 
-class AlreadyBegun(errors.Refused):
+class NotRepeated(errors.Refused):
     """Buildbot builds a request again after a crash; a deployment is never repeated unasked."""
 
-    happened = "build {number} of this very request has begun to deploy already, and its outcome is in its own log"
-    next_step = "look at that build and at `python -m downtime status`, then ask for the deployment anew"
+    happened = BEGUN_ALREADY + "{environment} does not have {patch}; {rest}"
+    next_step = "ask for the deployment anew when you are ready"
+
+
+class StillUnderWay(errors.Refused):
+    """The session of the dead deployment, or another deployer, may commit yet."""
+
+    happened = BEGUN_ALREADY + "{environment} does not have {patch} yet, and is being deployed to: {holder}"
+    next_step = "python -m downtime status --environment {environment}, until that session is gone"
+    left = errors.Left.UNKNOWN
+
+
+class OutcomeUnknown(errors.Refused):
+    happened = BEGUN_ALREADY + "{environment} cannot be asked whether it has {patch}: {reason}"
+    next_step = "python -m downtime status --environment {environment}, and ask for the deployment anew if it is not in"
+    left = errors.Left.UNKNOWN
 
 
 class WrongLane(errors.Refused):
@@ -40,13 +57,15 @@ class Admit(RunbookStep):
     """First step of `production` and `live`."""
 
     name = "admit"
+    warnOnWarnings = True  # the one case: what a dead master has done already
 
     def __init__(self, settings: Any, builder: BuilderName, **keywords: Any) -> None:
         super().__init__(settings, **keywords)
         self.builder_name = builder
 
     async def act(self) -> int:
-        await self._refuse_repetition()
+        if (died := await self._died_before()) is not None:
+            return await self._tell_what_came_of(*died)
         asked_by = await asking.who_asked(self, self.builder_name, {Role.OPERATOR})
         errand = await errands.read(self)
         self._refuse_what_cannot_be(errand)
@@ -55,13 +74,50 @@ class Admit(RunbookStep):
         self.say(errand.evidence.sentence)
         return SUCCESS
 
-    async def _refuse_repetition(self) -> None:
+    async def _died_before(self) -> tuple[int, str] | None:
+        """Number and patch of an earlier build of this very request that has touched production; or None."""
         assert self.build is not None
         for request in self.build.requests:
             for build in await self.master.data.get(("buildrequests", request.id, "builds")):
                 properties = await self.master.data.get(("builds", build["buildid"], "properties"))
                 if build["buildid"] != self.build_id and Property.BEGUN in properties:
-                    raise AlreadyBegun(number=build["number"])
+                    patch, _ = properties.get(Property.PATCH) or (self.getProperty(Property.PATCH), "")
+                    return build["number"], str(patch)
+        return None
+
+    async def _tell_what_came_of(self, number: int, patch: str) -> int:
+        """Whatever came of it, this build deploys nothing."""
+        facts: dict[str, Any] = {"number": number, "patch": patch, "environment": self.environment_name}
+        try:
+            node = await connect(self.environment.target, application_name="fastdowntime looking what came of it",
+                                 reactor=self.master.reactor)
+            try:
+                return await self._tell(node, facts)
+            finally:
+                node.close()
+        except errors.NodeError as error:
+            raise OutcomeUnknown(**facts, reason=error) from error
+
+    async def _tell(self, node: Node, facts: dict[str, Any]) -> int:
+        # asked before the ledger: whoever has let go of the lock by now has committed by now, or never will
+        holder = await deployment_lock.holder(node)
+        found = next((entry for entry in await ledger.read(node) if entry.id == facts["patch"]), None)
+        if found is None and holder is not None:
+            raise StillUnderWay(**facts, holder=deployment_lock.describe(holder))
+        if found is None:
+            raise NotRepeated(**facts, rest=await self._what_is_left(node, facts["patch"]))
+        sentence = (f"{found.id} is deployed: {self.environment_name} has it since {found.finished_at:%F %T %Z},"
+                    f" applied in {found.seconds:.3f} s; the master died before build {facts['number']} could say so")
+        self.say(sentence, headline=sentence)
+        assert self.build is not None
+        self.build.terminate = True  # there is nothing left to do, and nothing has failed
+        return WARNINGS
+
+    async def _what_is_left(self, node: Node, patch: str) -> str:
+        if self.builder_name is BuilderName.PRODUCTION:
+            return "it was rolled back"
+        done = await ledger.half_way(node, patch)
+        return f"of its statements {done} are done and stay, and asked for anew it goes on behind them"
 
     def _refuse_what_cannot_be(self, errand: Errand) -> None:
         patch = errand.patch

@@ -12,6 +12,10 @@ class AllowConnections(PhaseStep):
     name = "allow connections"
     phase = Phase.ALLOW
 
+    async def act(self) -> int:
+        self.section.say = self.say  # a server that cannot be reached is waited for: the page says so meanwhile
+        return await super().act()
+
     async def details(self, section: Outage, report: PhaseReport) -> None:
         outcome = self.outages.outcome(self.build_id)
         if report.state is PhaseState.DONE and outcome is not None:

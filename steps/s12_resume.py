@@ -9,7 +9,7 @@ from steps.shared.results import FAILURE, SKIPPED, SUCCESS
 
 
 class Resume(RunbookStep):
-    """Runs every command, also when one fails; what is left undone is undone by the service at the master's start."""
+    """Runs every command, also when one fails; what has failed is tried again by the service, every minute."""
 
     name = "resume background tasks"
     alwaysRun = True
@@ -22,15 +22,16 @@ class Resume(RunbookStep):
         if not commands:
             await self.quiescence.forget(self.build_id)
             return SKIPPED
-        failed = []
+        failed = {}
         for number, command in enumerate(commands, start=1):
             finished = await Command(command, reactor=self.master.reactor).run()
             await self.write(f"resume {number}", f"$ {command}\n{finished.output}{finished.ended}")
             if not finished.succeeded:
-                failed.append(f"`{command}` {finished.ended}")
-        await self.quiescence.forget(self.build_id)
+                failed[command] = f"`{command}` {finished.ended}"
         if failed:
-            self.say(f"{'; '.join(failed)}: start it by hand")
+            await self.quiescence.try_again(self.build_id, tuple(failed))
+            self.say(f"{'; '.join(failed.values())}: will be tried again every minute; or start it by hand")
             return FAILURE
+        await self.quiescence.forget(self.build_id)
         self.say(f"resumed by {wording.count(len(commands), 'command')}")
         return SUCCESS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable
 from typing import Any
 
 from downtime import errors, ledger, live, phases
@@ -29,8 +30,9 @@ class Record(RunbookStep):
             report = await outcome
         except errors.DowntimeError as error:  # a live application: the step that ran it has shown all of it
             report = None
-            sentence = f"{self._patch} not deployed: {wording.headline(error)}"
+            sentence = not_deployed(self._patch, error)
             self.say(sentence, headline=sentence)
+        self.setProperty(Property.APPLIED, report is not None and is_applied(report), self.name)
         await self.outages.release(self.build_id)
         if report is not None:
             await self._keep(report)
@@ -50,6 +52,20 @@ class Record(RunbookStep):
     @property
     def _patch(self) -> str:
         return str(self.getProperty(Property.PATCH))
+
+
+async def last_word(patch: str, outcome: Awaitable[phases.Report | live.Report]) -> tuple[str, bool]:
+    """The deployment in one line, and whether the patch is in: for a build that this step was not reached in."""
+    try:
+        report = await outcome
+    except errors.DowntimeError as error:
+        return not_deployed(patch, error), False
+    return headline(patch, report), is_applied(report)
+
+
+def is_applied(report: phases.Report | live.Report) -> bool:
+    """Whether the patch is in: a live application that was not applied has raised."""
+    return isinstance(report, live.Report) or report.applied
 
 
 def figures_of(patch: str, report: phases.Report | live.Report) -> dict[str, Any]:
@@ -73,6 +89,10 @@ def headline(patch: str, report: phases.Report | live.Report) -> str:
     if report.error is None:
         return f"{done}: {outage}"
     return f"{done}: {wording.headline(report.error)}; {outage}; the database was left {report.error.left}"
+
+
+def not_deployed(patch: str, error: errors.DowntimeError) -> str:
+    return f"{patch} not deployed: {wording.headline(error)}"
 
 
 def _row(entry: ledger.Entry | None) -> str:

@@ -1,7 +1,8 @@
 """Who asked for a build, and whether they may: said again in its first step, because the web rules can be got round.
 
-A ForceScheduler accepts another builder's id, "rebuild" copies the name of whoever asked first, and the rules of a
-foreign configuration are not ours. So the first step asks Buildbot's database where the build comes from.
+A ForceScheduler accepts another builder's id, "rebuild" copies the name of whoever asked first, the rules of a
+foreign configuration are not ours, and a change that its hooks let in may carry any property. So the first step asks
+Buildbot's database where the build comes from.
 """
 
 from __future__ import annotations
@@ -11,7 +12,11 @@ from collections.abc import Collection
 from downtime import errors
 from downtime.settings import Role
 from steps.shared.base import RunbookStep
-from steps.shared.names import FORCED_BY, LANDINGS, OFFERED_BY, BuilderName
+from steps.shared.names import FORCED_BY, LANDINGS, OFFERED_BY, BuilderName, Property
+
+# what a build earns from its own steps, and never comes with
+EARNED = (Property.SIGNED_OFF, Property.APPROVED_BY, Property.APPROVED_DIGEST, Property.BEGUN, Property.OUTAGE_SECONDS,
+          Property.APPLIED)
 
 
 class NotAsked(errors.Refused):
@@ -24,6 +29,9 @@ class NotAsked(errors.Refused):
 async def who_asked(step: RunbookStep, builder: BuilderName, roles: Collection[Role]) -> frozenset[str]:
     """The names of whoever forced the build; none where our own schedulers made it. Raises NotAsked."""
     assert step.build is not None
+    if brought := [name for name in EARNED if step.build.hasProperty(name)]:
+        raise NotAsked(builder=str(builder), reason=f"the build came with what only its own steps may say of it:"
+                                                    f" {', '.join(brought)}")
     request = await step.master.data.get(("buildrequests", step.build.requests[0].id))
     buildset = await step.master.data.get(("buildsets", request["buildsetid"]))
     if buildset["rebuilt_buildid"] is not None:

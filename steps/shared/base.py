@@ -97,8 +97,11 @@ class RunbookStep(BuildStep):  # type: ignore[misc]
         return {"step": self._said or "running"}
 
     def getResultSummary(self) -> dict[str, str]:
-        summary = {"step": self._said or ("not reached" if self.results is not None else "finished")}
-        return {**summary, "build": self._headline} if self._headline else summary
+        said, headline = self._said, self._headline
+        if not said and self.results == CANCELLED:  # stopped before it had begun
+            said = headline = f"stopped ({self.build.stopped_reason})"
+        summary = {"step": said or ("not reached" if self.results is not None else "finished")}
+        return {**summary, "build": headline} if headline else summary
 
     async def write(self, name: str, text: str) -> None:
         """Add a log in one piece: line by line is a thousand times slower."""

@@ -67,5 +67,6 @@ class Property:
     DECISION = "decision"
     ENVIRONMENT = "environment"
     OUTAGE_SECONDS = "outage_seconds"
+    APPLIED = "applied"  # whether the patch is in, once that is known
     # written durably before production is touched: no build of the same request may touch it again
     BEGUN = "connections_prevented"

@@ -12,3 +12,8 @@ FAILURE: Final[int] = results.FAILURE
 SKIPPED: Final[int] = results.SKIPPED
 RETRY: Final[int] = results.RETRY          # Buildbot builds the request again
 CANCELLED: Final[int] = results.CANCELLED  # by somebody's Stop
+
+
+def worst(first: int | None, second: int | None) -> int:
+    """Of two results the one that a build of both has."""
+    return int(results.worst_status(first, second))

@@ -77,6 +77,9 @@ class Quiescence(Protocol):
 
     async def forget(self, build_id: int) -> None: ...
 
+    async def try_again(self, build_id: int, failed: Sequence[str]) -> None:
+        """These alone are owed still: they are tried again, every minute and at the master's start."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from downtime import sessions
+from downtime import excerpt, sessions
 from downtime.apply import AppliedStatement
 from downtime.errors import DowntimeError
 from downtime.printable import printable
 
-LONGEST_SUMMARY = 250  # characters; the log has the rest
+LONGEST_SUMMARY = 250    # characters; the log has the rest
+LONGEST_STATEMENT = 4000  # characters of each in a log; the patch's own log has the rest
 
 
 def one_line(text: str) -> str:
@@ -31,14 +32,18 @@ def count(number: int, noun: str) -> str:
 
 
 def statements(applied: Sequence[AppliedStatement]) -> str:
-    """Each statement with its time, its command tag, its SQL and what the server remarked."""
-    parts = []
-    for each in applied:
-        head = f"line {each.statement.line}: {each.statement.kind}: {each.seconds:.3f} s, {each.status}"
-        notices = [f"    {sessions.quoted(notice.strip())}" for notice in each.notices]
-        parts.append("\n".join([head, *_indented(each.statement.text), *notices]))
+    """Each statement with its time, its command tag, its SQL and what the server remarked; of many only some."""
+    parts = [str(part) if isinstance(part, excerpt.Gap) else _statement(part) for part in excerpt.of(applied)]
     return "\n\n".join(parts) or "no statement was finished"
 
 
+def _statement(each: AppliedStatement) -> str:
+    head = f"line {each.statement.line}: {each.statement.kind}: {each.seconds:.3f} s, {each.status}"
+    notices = [f"    {sessions.quoted(notice.strip())}" for notice in each.notices]
+    return "\n".join([head, *_indented(each.statement.text), *notices])
+
+
 def _indented(text: str) -> list[str]:
-    return [f"    {line}" for line in printable(text).splitlines()]
+    left_out = len(text) - LONGEST_STATEMENT
+    lines = printable(text[:LONGEST_STATEMENT]).splitlines()
+    return [f"    {line}" for line in lines] + ([f"    … and {left_out:,} characters more"] if left_out > 0 else [])

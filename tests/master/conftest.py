@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import master.assembly  # noqa: F401 - with it Twisted's TLS and all that Buildbot imports of it
+from tests.doomed import doomed as doomed
 
 
 @pytest.fixture(autouse=True)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from buildbot.plugins import schedulers, util
 from buildbot.process.buildstep import BuildStep
 from buildbot.process.factory import BuildFactory
-from buildbot.process.results import FAILURE, RETRY, SUCCESS
+from buildbot.process.results import CANCELLED, FAILURE, RETRY, SUCCESS, WARNINGS
 from buildbot.test.util.integration import RunMasterBase
 
+from downtime import errors
+from downtime.phases import Report
 from master.approvals import Approvals
 from master.builds import DeploymentBuild
 from master.outages import Outages
@@ -34,17 +37,66 @@ class Interrupted(BuildStep):  # type: ignore[misc]
         return RETRY if len(self.builds_begun) == 1 else SUCCESS
 
 
+class Lost(BuildStep):  # type: ignore[misc]
+    """Ends as a step does whose worker is lost while the service has brought the outage to its end; no step follows."""
+
+    def __init__(self, *, applied: bool, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.applied = applied
+
+    async def run(self) -> int:
+        outages = self.master.service_manager.namedServices[Outages.name]
+        self.setProperty(Property.BEGUN, True, "test")
+        self.setProperty(Property.PATCH, "patch-1", "test")
+        await outages.take_turn(self.build.buildid, "db")
+        outages.supervise(self.build.buildid, an_outage(applied=self.applied))
+        return RETRY
+
+
+class Stopped(BuildStep):  # type: ignore[misc]
+    """Somebody says Stop when the outage has come to its end, and that is known."""
+
+    def __init__(self, *, applied: bool, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.applied = applied
+
+    async def run(self) -> int:
+        self.setProperty(Property.BEGUN, True, "test")
+        self.setProperty(Property.APPLIED, self.applied, "test")
+        await self.build.stopBuild("enough of it")
+        return SUCCESS
+
+
+async def an_outage(*, applied: bool) -> Report:
+    error = None if applied else errors.Aborted(phase="apply patch", reason="stopped", left=errors.Left.REOPENED)
+    return Report(phases=(), started_at=datetime(2022, 11, 1, 8, 30, tzinfo=UTC), outage_seconds=0.25,
+                  patch_seconds=0.125, proof_seconds=0.0, applied=applied, statements=(), kicked=(), drained=(),
+                  error=error)
+
+
 class ADeploymentsBuild(RunMasterBase):
     """What becomes of a build that ends with RETRY."""
 
-    async def results_of_builds(self, *, begun: bool) -> list[int]:
-        Interrupted.builds_begun.clear()
-        factory = BuildFactory([Interrupted(begun=begun)])
+    async def build_that_is(self, *, applied: bool) -> dict[str, Any]:
+        return await self.build_of(Lost(applied=applied))
+
+    async def build_of(self, step: BuildStep) -> dict[str, Any]:
+        await self.set_up(step)
+        await self.doForceBuild()
+        (build,) = await self.master.data.get(("builds",))
+        return dict(build)
+
+    async def set_up(self, step: BuildStep) -> None:
+        factory = BuildFactory([step])
         factory.buildClass = DeploymentBuild
         await self.setup_master({
             "builders": [util.BuilderConfig(name="production", workernames=["local1"], factory=factory)],
             "schedulers": [schedulers.ForceScheduler(name="force", builderNames=["production"])],
             "services": [Outages(), Approvals(), Quiescence()], "multiMaster": True})
+
+    async def results_of_builds(self, *, begun: bool) -> list[int]:
+        Interrupted.builds_begun.clear()
+        await self.set_up(Interrupted(begun=begun))
         await self.doForceBuild()
         return [build["results"] for build in await self.master.data.get(("builds",))]
 
@@ -58,3 +110,25 @@ class ADeploymentsBuild(RunMasterBase):
         turn on the database, so the first has given it back."""
 
         self.assertEqual(await self.results_of_builds(begun=False), [RETRY, SUCCESS])
+
+    async def test_a_build_that_lost_its_worker_says_what_came_of_the_patch(self) -> None:
+        """Not "lost connection": the outage went on in the service, and its report is the build's last word."""
+        build = await self.build_that_is(applied=False)
+
+        self.assertEqual(build["results"], FAILURE)
+        self.assertIn("patch-1 not deployed: aborted", build["state_string"])
+
+    async def test_a_build_that_lost_its_worker_is_not_red_where_the_patch_is_in(self) -> None:
+        """The result agrees with the ledger; the warning says that somebody should look."""
+        build = await self.build_that_is(applied=True)
+
+        self.assertEqual(build["results"], WARNINGS)
+        self.assertIn("patch-1 deployed: outage 0.250 s", build["state_string"])
+
+    async def test_a_stop_that_came_too_late_is_no_cancellation(self) -> None:
+        """The patch is in: the history agrees with the ledger, and the warning says that somebody should look."""
+        self.assertEqual((await self.build_of(Stopped(applied=True)))["results"], WARNINGS)
+
+    async def test_a_stop_in_time_is_a_cancellation(self) -> None:
+        """The patch was rolled back."""
+        self.assertEqual((await self.build_of(Stopped(applied=False)))["results"], CANCELLED)

@@ -106,6 +106,25 @@ async def test_a_stopping_master_ends_everything_first() -> None:
     assert course.over.called
 
 
+class AStubbornCourse(ACourse):
+    def abort(self, reason: str) -> None:
+        raise OSError("No space left on device")
+
+
+async def test_a_course_that_cannot_be_ended_does_not_keep_another_from_its_end() -> None:
+    """They are ended beside each other, and the master stops."""
+
+    outages, stubborn, course = Outages(), AStubbornCourse(), ACourse()
+    await outages.startService()
+    for build_id, each in ((1, stubborn), (2, course)):
+        await outages.take_turn(build_id, f"db {build_id}")
+        outages.hold(build_id, each)
+        outages.supervise(build_id, each.run())
+    await outages.stopService()
+    assert course.reasons == ["the buildmaster is stopping"]
+    stubborn.over.callback("at last")
+
+
 async def test_who_stops_waiting_for_a_turn_does_not_get_it() -> None:
     """A build that was stopped in the queue does not block the ones behind it."""
 

@@ -160,5 +160,7 @@ class OnAMasterThatWasThereBefore(RolesOnAMaster):
         scheduler = next(each for each in await self.master.data.get(("schedulers",)) if each["name"] == "landings")
         workers = {each["name"]: each["workerid"] for each in await self.master.data.get(("workers",))}
         self.assertEqual(await self.who_may(("schedulers", scheduler["schedulerid"]), "enable"), ["operator"])
+        roundabout = ("masters", 4711, "schedulers", scheduler["schedulerid"])  # Buildbot obeys it all the same
+        self.assertEqual(await self.who_may(roundabout, "enable"), ["operator"])
         self.assertEqual(await self.who_may(("workers", workers["fastdowntime-staging"]), "pause"), ["operator"])
         self.assertEqual(await self.who_may(("workers", workers["their-worker"]), "pause"), list(EVERYBODY[1:]))

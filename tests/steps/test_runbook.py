@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from twisted.internet.defer import Deferred
 from demo import application
 from demo.gitrepo import Repository
 from demo.servers import Server
-from downtime import marker
+from downtime import deployment_lock, ledger, marker
 from downtime.patches import Lane
 from downtime.settings import load
 from master.assembly import extend
@@ -210,27 +211,96 @@ class ARunbook(RunMasterBase):
         build = await self.latest(BuilderName.PRODUCTION, self.waits)
         self.assertIn("needs a sign-off", (await self.decide(build))["state_string"])
 
-    async def test_a_request_that_has_begun_is_refused(self) -> None:
-        """After a crash Buildbot builds the same request again; production is not touched a second time."""
+    async def test_a_change_cannot_bring_its_own_sign_off(self) -> None:
+        """The hooks of a foreign configuration let in changes with any property; ours are earned, not brought."""
 
         await self.start()
-        await self.land(**{"database__schema__patch-1_dot_sql": "ALTER TABLE account ADD COLUMN note text;"})
-        build = await self.latest(BuilderName.PRODUCTION, self.waits)
+        commit = self.repository.land({PATCH: "ALTER TABLE account ADD COLUMN note text;", "app.py": ""}, "mixed")
+        await self.master.data.updates.addChange(
+            files=[PATCH, "app.py"], author="developer", branch="devel", repository=self.repository.url,
+            revision=commit, properties={Property.SIGNED_OFF: "patch-1"})
+        build = await self.latest(BuilderName.STAGING, lambda build: build["complete"])
+        self.assertEqual(build["results"], FAILURE)
+        self.assertIn("the build came with what only its own steps may say of it: signed_off",
+                      (await self.summaries(build))["judge the landing"])
+        self.assertNotIn("note", self.columns(self.staging))
+
+    async def built_again_after_its_master_died(self, builder: BuilderName) -> dict[str, Any]:
+        """The build that a restarted master makes of a request whose first build had begun to deploy; ended."""
+        build = await self.latest(builder, self.waits)
         worker_id = await self.master.db.workers.findWorkerId("worker-that-died")
         died, _ = await self.master.db.builds.addBuild(
             builderid=build["builderid"], buildrequestid=build["buildrequestid"], workerid=worker_id,
             masterid=self.master.masterid, state_string="")
-        await self.master.db.builds.setBuildProperty(died, Property.BEGUN, True, "test")
-        approvals = self.master.service_manager.namedServices[ServiceName.APPROVALS]
+        for name, value in ((Property.BEGUN, True), (Property.PATCH, "patch-1")):
+            await self.master.db.builds.setBuildProperty(died, name, value, "test")
         # the build under way ends as a stopping master ends it, and is built again
         self.master.botmaster.shuttingDown = True
-        approvals.withdraw(build["buildid"])
+        self.master.service_manager.namedServices[ServiceName.APPROVALS].withdraw(build["buildid"])
         await self.ended(build)
         self.master.botmaster.shuttingDown = False
-        again = await self.latest(
-            BuilderName.PRODUCTION, lambda each: each["complete"] and each["buildid"] != build["buildid"]
-            and each["buildid"] != died)
-        self.assertIn("has begun to deploy already", (await self.summaries(again))["admit"])
+        return await self.latest(builder, lambda each: each["complete"] and each["buildid"] not in (
+            build["buildid"], died))
+
+    async def test_a_request_that_has_begun_is_not_deployed_again(self) -> None:
+        """After a crash Buildbot builds the same request again: it says what came of it, and touches nothing."""
+
+        await self.start()
+        await self.land(**{"database__schema__patch-1_dot_sql": "ALTER TABLE account ADD COLUMN note text;"})
+        again = await self.built_again_after_its_master_died(BuilderName.PRODUCTION)
+        said = (await self.summaries(again))["admit"]
+        self.assertEqual(again["results"], FAILURE)
+        self.assertIn("has begun to deploy already", said)
+        self.assertIn("production does not have patch-1; it was rolled back", said)
+        self.assertNotIn("note", self.columns(self.production))
+
+    async def test_a_request_whose_patch_is_in_is_not_red(self) -> None:
+        """The master died between the commit and its own record: nothing has failed, and the ledger says when."""
+
+        await self.start()
+        await self.land(**{"database__schema__patch-1_dot_sql": "ALTER TABLE account ADD COLUMN note text;"})
+        await self.latest(BuilderName.PRODUCTION, self.waits)
+        await self.committed_by_a_dead_master()
+        again = await self.built_again_after_its_master_died(BuilderName.PRODUCTION)
+        self.assertEqual(again["results"], WARNINGS, await self.summaries(again))
+        self.assertRegex(again["state_string"], r"^patch-1 is deployed: production has it since \d{4}-\d\d-\d\d "
+                                                r"\d\d:\d\d:\d\d UTC, applied in 1\.250 s; the master died before ")
+        self.assertEqual(list(await self.summaries(again)), ["worker_preparation", "admit"])
+
+    async def test_a_live_patch_that_has_begun_tells_how_far_it_came(self) -> None:
+        """Finished statements of a live patch stay."""
+
+        await self.start()
+        await self.land(**{"database__schema__patch-1_dot_sql":
+                           "-- apply: live\nALTER TABLE account ADD COLUMN note text;\nSELECT 1;"})
+        await self.latest(BuilderName.LIVE, self.waits)
+        self.production.admin_sql("INSERT INTO fastdowntime.live_journal (id, sha256, statement) VALUES"
+                                  " ('patch-1', '', 1)")
+        again = await self.built_again_after_its_master_died(BuilderName.LIVE)
+        self.assertIn("of its statements 1 are done and stay", (await self.summaries(again))["admit"])
+
+    async def test_a_deployer_that_may_commit_yet_is_named(self) -> None:
+        """What a session that is still there will do is not known before it is gone."""
+
+        await self.start()
+        await self.land(**{"database__schema__patch-1_dot_sql": "ALTER TABLE account ADD COLUMN note text;"})
+        await self.latest(BuilderName.PRODUCTION, self.waits)
+        other = await a_node(self.production.target)
+        await deployment_lock.take(other)
+        again = await self.built_again_after_its_master_died(BuilderName.PRODUCTION)
+        other.close()
+        self.assertIn("is being deployed to: test of patcher", (await self.summaries(again))["admit"])
+
+    async def test_a_server_that_cannot_be_asked_is_named(self) -> None:
+        """"It failed" would be a guess."""
+
+        await self.start()
+        await self.land(**{"database__schema__patch-1_dot_sql": "ALTER TABLE account ADD COLUMN note text;"})
+        await self.latest(BuilderName.PRODUCTION, self.waits)
+        self.production.server.admin_sql(f"ALTER DATABASE {self.production.name} ALLOW_CONNECTIONS false")
+        again = await self.built_again_after_its_master_died(BuilderName.PRODUCTION)
+        self.production.server.admin_sql(f"ALTER DATABASE {self.production.name} ALLOW_CONNECTIONS true")
+        self.assertIn("production cannot be asked whether it has patch-1", (await self.summaries(again))["admit"])
 
     async def test_what_a_dead_deployment_left_closed_is_opened_when_the_master_starts(self) -> None:
         """A crash of the server takes its guard too: the mark on the database is what is left."""
@@ -278,6 +348,35 @@ class ARunbook(RunMasterBase):
         await quiescence.settle()
         await quiescence.settle()
         self.assertEqual(diary.read_text().split(), ["resumed"])
+
+    async def test_a_background_task_that_does_not_start_again_stays_owed(self) -> None:
+        """The step is red and says that it goes on trying; the patch is in all the same."""
+
+        mended, diary = self.folder / "mended", self.folder / "diary"
+        broken = f"test -e {mended} && echo resumed >> {diary}"
+        await self.start(quiesce={"lead_minutes": 0, "stop": ["true"], "resume": [broken, "true"]})
+        await self.land(**{"database__schema__patch-1_dot_sql": "ALTER TABLE account ADD COLUMN note text;"})
+        build = await self.latest(BuilderName.PRODUCTION, self.waits)
+        await self.decide(build)
+        build = await self.ended(build)
+        quiescence = self.master.service_manager.namedServices[ServiceName.QUIESCENCE]
+        owed = await quiescence.owed(build["buildid"])
+        mended.touch()
+        await quiescence.settle()
+        self.assertEqual(build["results"], FAILURE)
+        self.assertIn("tried again every minute", (await self.summaries(build))["resume background tasks"])
+        self.assertEqual(owed, (broken,))
+        self.assertEqual(await quiescence.owed(build["buildid"]), ())
+        self.assertEqual(diary.read_text().split(), ["resumed"])
+
+    async def committed_by_a_dead_master(self) -> None:
+        """The row of patch-1, as its transaction has written it."""
+        node = await a_node(self.production.target)
+        try:
+            await ledger.write(node, patch_id="patch-1", sha256="0" * 64, lane="cold", commit="c" * 40,
+                               started_at=datetime.now(UTC), seconds=1.25, origin=ledger.Origin())
+        finally:
+            node.close()
 
     def is_open(self, database: Database) -> bool:
         ((is_open,),) = database.server.admin_sql(

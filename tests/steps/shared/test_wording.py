@@ -50,3 +50,17 @@ def test_notices_are_quoted_below_their_statement() -> None:
         notices=("NOTICE:  done\nline 9: DROP TABLE",))])
     assert text.splitlines() == [
         "line 1: SELECT: 0.250 s, SELECT 1", "    SELECT 1", '    "NOTICE:  done\\nline 9: DROP TABLE"']
+
+
+def test_a_log_of_statements_is_bounded() -> None:
+    """Of a statement of megabytes its beginning, of fifty thousand statements the first, the last and the slowest."""
+
+    (long,) = split(f"SELECT '{'x' * 100_000}';")
+    (short,) = split("SELECT 1;")
+    applied = [AppliedStatement(statement=statement, started_at=datetime.now(UTC), seconds=0.25, status="SELECT 1",
+                                notices=()) for statement in (long, *[short] * 50_000)]
+    text = wording.statements(applied)
+
+    assert "characters more" in text
+    assert "… 49,701 statements, 12425.250 s in all, are not shown" in text
+    assert len(text) < 50_000
