@@ -1,15 +1,16 @@
 # Everything runs in .venv, which is made on first use and brought up to date when the requirements change.
 
 PYTHON ?= python3
+AT_ONCE ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/requirements.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test lint bench
+.PHONY: help demo up down test lint bench faults faults-nightly
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(STAMP) ## plays the whole story on real servers and prints what came of it
 	@$(BIN)/python -m demo story
@@ -21,7 +22,7 @@ down: $(STAMP) ## stops what `make up` started
 	@$(BIN)/python -m demo down
 
 test: $(STAMP) ## units first, then real servers, then the story end to end
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(AT_ONCE) --dist loadgroup
 
 lint: $(STAMP) ## ruff and mypy
 	@$(BIN)/ruff check .
@@ -29,6 +30,12 @@ lint: $(STAMP) ## ruff and mypy
 
 bench: $(STAMP) ## measures outages against a shell script on the same servers
 	@$(BIN)/python -m demo bench
+
+faults: $(STAMP) ## kills, cuts and breaks everything on purpose and prints what was measured
+	@$(BIN)/python -m demo faults
+
+faults-nightly: $(STAMP) ## 300 faults at random instants, while writers check themselves
+	@$(BIN)/python -m demo chance --rounds 150
 
 $(STAMP): requirements.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -1,10 +1,12 @@
-"""The demo's commands: play the story, keep the demo running, measure.
+"""The demo's commands: play the story, keep the demo running, measure, break things.
 
     python -m demo story     plays the whole story on real servers and says what came of it (make demo)
     python -m demo up        starts everything and keeps it running (make up)
     python -m demo down      ends it (make down)
     python -m demo status    what is running, and how to sign in
     python -m demo bench     outages against a shell script, planning, memory (make bench)
+    python -m demo faults    kills, cuts and breaks everything on purpose and prints the table (make faults)
+    python -m demo chance    the same by lot, with writers that check themselves (make faults-nightly)
 
 Exit status 0: as told; 1: not; 2: wrong usage.
 """
@@ -22,6 +24,7 @@ from demo import bench, programme, story, upkeep
 from demo.buildmaster import MasterError
 from demo.companions import CompanionError
 from demo.contest import ContestError
+from demo.faults import chance, table
 from demo.gitrepo import GitError
 from demo.installations import ServerError
 from demo.programme import StoryError
@@ -132,7 +135,7 @@ def measure(arguments: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m demo", description="Real servers to look at fast downtimes on.")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where everything is kept (default: .demo)")
-    commands = parser.add_subparsers(required=True, metavar="story|up|down|status|bench")
+    commands = parser.add_subparsers(required=True, metavar="story|up|down|status|bench|faults|chance")
 
     def command(name: str, text: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=text, description=text)
@@ -148,6 +151,8 @@ def _parser() -> argparse.ArgumentParser:
                            help="of each contender, 2 to 100: quartiles need two (default: 5)")
     measuring.add_argument("--deployments", type=int, default=20,
                            help="through a buildmaster, to watch its memory; 0: none (default: 20)")
+    table.add_arguments(command("faults", "play every row of the table of faults and print it", table.run))
+    chance.add_arguments(command("chance", "faults at random instants while writers check themselves", chance.run))
     return parser
 
 

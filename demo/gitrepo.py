@@ -53,12 +53,18 @@ class Repository:
     def url(self) -> str:
         return self.bare.absolute().as_uri()
 
-    def land(self, files: Mapping[str, str], message: str, author: str = "developer") -> str:
-        """Write the files, commit them on `devel` in somebody's name and push; the commit's id. Raises GitError."""
-        for path, text in files.items():
+    def land(self, files: Mapping[str, str | bytes | None], message: str, author: str = "developer") -> str:
+        """Write the files, commit them on `devel` in somebody's name and push; the commit's id. Raises GitError.
+
+        A file without content (None) is removed.
+        """
+        for path, content in files.items():
             place = self._clone / path
             place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_text(text)
+            if content is None:
+                place.unlink()
+            else:
+                place.write_bytes(content.encode() if isinstance(content, str) else content)
         _git(self._clone, "add", "--all", *files)
         _git(self._clone, "commit", "--quiet", "--message", message, author=author)
         _git(self._clone, "push", "--quiet", "origin", BRANCH)

@@ -1,8 +1,9 @@
 """A TCP proxy that loses the network on demand: between a client and a server that both live on.
 
-A killed process closes its sockets and the other side knows at once. A cut network says nothing: no FIN, no RST, only
-silence. `cut()` makes that silence for everybody, `silence()` for the connections there are; `restore()` ends it and
-delivers what was held back, as TCP does; `drop()` is the reset that comes when a firewall has forgotten a connection.
+A killed process closes its sockets and the other side knows at once. A cut network says nothing: no FIN, no RST, and
+no acknowledgement, which is what keepalives ask for. `cut()` makes that silence for everybody, `silence()` for the
+connections there are; `restore()` ends it and delivers what was held back, as TCP does; `drop()` is the reset that
+comes when a firewall has forgotten a connection.
 `cut_before` and `cut_after` fall at a message: the COMMIT that never arrived, and the COMMIT whose answer got lost.
 
 It runs in a thread of its own, so that blocking clients and reactors alike may talk through it.
@@ -11,15 +12,25 @@ It runs in a thread of its own, so that blocking clients and reactors alike may 
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import fcntl
 import selectors
 import socket
 import struct
+import termios
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import Self
 
 CHUNK_BYTES = 65_536
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER with no time to linger: close() sends RST
+ACKNOWLEDGED_SECONDS = 0.25  # a kernel delays its acknowledgement for 40 ms; one whose buffer is full gives none
+
+# A socket filter of one instruction, "return 0": the kernel drops each packet before TCP sees it (Linux, no privilege).
+SO_ATTACH_FILTER, SO_DETACH_FILTER = 26, 27
+DROP_ALL = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))
+DEAF = struct.pack("HL", 1, ctypes.addressof(DROP_ALL))
 
 
 @dataclass(slots=True, eq=False)
@@ -31,6 +42,18 @@ class _Pair:
     silent: bool = False
     to_server: bytearray = field(default_factory=bytearray)  # held back, or not yet taken
     to_client: bytearray = field(default_factory=bytearray)
+
+    def deafen(self) -> None:
+        """Nothing that either side sends is acknowledged from now on, and neither hears anything from us."""
+        for sock in (self.client, self.server):
+            _await_acknowledgement(sock)
+            sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, DEAF)
+
+    def hear(self) -> None:
+        """Undo `deafen`."""
+        for sock in (self.client, self.server):
+            with contextlib.suppress(FileNotFoundError):  # was not deaf
+                sock.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
 
 
 class Proxy:
@@ -71,12 +94,15 @@ class Proxy:
         """Nothing gets through in either direction, for connections that there are and for those to come."""
         with self._lock:
             self._cut = True
+            for pair in self._pairs:
+                pair.deafen()
 
     def silence(self) -> None:
         """The connections that there are hear nothing more from each other; new ones get through."""
         with self._lock:
             for pair in self._pairs:
                 pair.silent = True
+                pair.deafen()
 
     def restore(self) -> None:
         """Everything gets through again, what was held back first."""
@@ -84,6 +110,7 @@ class Proxy:
             self._cut = False
             for pair in self._pairs:
                 pair.silent = False
+                pair.hear()
 
     def drop(self) -> None:
         """Reset every connection, on both sides; what was held back is lost."""
@@ -120,7 +147,8 @@ class Proxy:
     def _ready(self) -> list[tuple[socket.socket, int]]:
         """What can be read or written now among the connections that are not silent."""
         with selectors.DefaultSelector() as selector:
-            selector.register(self._listener, selectors.EVENT_READ)
+            if not self._cut:
+                selector.register(self._listener, selectors.EVENT_READ)
             for pair in self._pairs:
                 if not self._is_silent(pair):
                     selector.register(pair.client, _interest(pair.to_server, pair.to_client))
@@ -194,6 +222,16 @@ class Proxy:
                 if reset:
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
                 sock.close()
+
+
+def _await_acknowledgement(sock: socket.socket) -> None:
+    """Let what was sent arrive: the kernel would send it again and again, which tells the other side that we live."""
+    deadline = time.monotonic() + ACKNOWLEDGED_SECONDS
+    while time.monotonic() < deadline:
+        (unacknowledged,) = struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))
+        if not unacknowledged:
+            return
+        time.sleep(0.001)
 
 
 def _interest(to_other: bytearray, to_self: bytearray) -> int:

@@ -6,12 +6,13 @@ Blocking and over Buildbot's own HTTP interface, so that it passes the same door
 from __future__ import annotations
 
 import base64
+import http.client
 import http.cookiejar
 import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 from urllib.parse import quote, urlencode
@@ -72,14 +73,24 @@ class Build:
         return self.results in (SUCCESS, WARNINGS)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came back, whatever it was."""
+
+    status: int
+    headers: Mapping[str, str]
+    text: str
+
+
 class Web:
     """One person's session at a buildmaster."""
 
     def __init__(self, address: str) -> None:
         self.address = address.rstrip("/") + "/"
         cookies = urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
-        # a proxy of the environment has no business on loopback
-        self._opener = urllib.request.build_opener(cookies, urllib.request.ProxyHandler({}))
+        directly = urllib.request.ProxyHandler({})  # a proxy of the environment has no business on loopback
+        self._opener = urllib.request.build_opener(cookies, directly)
+        self._as_it_is = urllib.request.build_opener(cookies, directly, _NotSentOn())
 
     @classmethod
     def signed_in(cls, address: str, name: str, password: str) -> Self:
@@ -95,8 +106,24 @@ class Web:
         try:
             with self._opener.open(request, timeout=ANSWER_SECONDS) as answer:
                 return str(answer.read().decode())
+        except http.client.IncompleteRead as error:
+            if body is not None:
+                raise WebError(0, f"{self.address} has not finished its answer") from error
+            return self.text(path, headers=headers)  # Buildbot writes from two threads, and a busy one loses some
         except urllib.error.HTTPError as error:
             raise WebError(error.code, _message(error.read().decode(errors="replace"))) from error
+        except OSError as error:
+            raise WebError(0, f"{self.address} does not answer: {error}") from error
+
+    def ask(self, path: str, *, method: str = "GET", body: bytes | None = None,
+            headers: dict[str, str] | None = None) -> Answer:
+        """The answer to any question, a refusal or a redirection as it is. Raises WebError where there is none."""
+        request = urllib.request.Request(self.address + path, data=body, headers=headers or {}, method=method)
+        try:
+            with self._as_it_is.open(request, timeout=ANSWER_SECONDS) as answer:
+                return Answer(status=answer.status, headers=dict(answer.headers), text=answer.read().decode())
+        except urllib.error.HTTPError as error:
+            return Answer(status=error.code, headers=dict(error.headers), text=error.read().decode(errors="replace"))
         except OSError as error:
             raise WebError(0, f"{self.address} does not answer: {error}") from error
 
@@ -105,13 +132,13 @@ class Web:
         question = f"?{urlencode(parameters, doseq=True)}" if parameters else ""
         return dict(json.loads(self.text(f"api/v2/{path}{question}")))
 
-    def call(self, path: str, method: str, **fields: Any) -> Any:
+    def call(self, path: str, method: str, /, **fields: Any) -> Any:
         """What a button of the pages does. Raises WebError with the reason (403 for somebody who may not)."""
         body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": fields}).encode()
         headers = {"Content-Type": "application/json", "Origin": self.address.rstrip("/")}
         return json.loads(self.text(f"api/v2/{path}", body=body, headers=headers)).get("result")
 
-    def force(self, scheduler: str, **fields: Any) -> int:
+    def force(self, scheduler: str, /, **fields: Any) -> int:
         """Press a scheduler's button; the id of the build request. Raises WebError."""
         _, requests = self.call(f"forceschedulers/{quote(scheduler)}", "force", **fields)
         return int(next(iter(requests.values())))
@@ -173,6 +200,13 @@ class Web:
             if step.results in (FAILURE, EXCEPTION):
                 lines += [f"      {line}" for text in self.logs(step).values() for line in text.splitlines()[:30]]
         return "\n".join(lines)
+
+
+class _NotSentOn(urllib.request.HTTPRedirectHandler):
+    """Takes a redirection for the answer that it is."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
 
 
 def wait(look: Callable[[], T | None], seconds: float, what: str) -> T:

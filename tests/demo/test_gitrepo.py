@@ -81,3 +81,14 @@ def test_a_silent_buildmaster_does_not_stop_a_push(repository: Repository) -> No
     commit = repository.land({"README": "first\n"}, "start")
 
     assert _ask(repository, "rev-parse", "devel") == commit
+
+
+def test_a_landing_may_hold_any_bytes_and_take_files_away(repository: Repository) -> None:
+    """A file that is no text reaches the branch as it is, and one landing may replace another's file."""
+    repository.land({PATCH: b"\xff\0\n"}, "no text")
+    bytes_of_it = subprocess.run(["git", "-C", repository.bare, "show", f"devel:{PATCH}"], capture_output=True,
+                                 check=True).stdout
+    repository.land({PATCH: None, "README": "instead\n"}, "replaced")
+
+    assert bytes_of_it == b"\xff\0\n"
+    assert _ask(repository, "ls-tree", "-r", "--name-only", "devel") == "README"

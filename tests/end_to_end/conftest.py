@@ -11,7 +11,16 @@ from demo import upkeep
 from demo.installations import ServerError, installations
 from demo.sandbox import DATABASE
 from demo.stage import Stage
+from tests.end_to_end import leaks
 from tests.end_to_end.telling import Telling
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests run side by side, those on the stage share one, in their order."""
+    for item in items:
+        if "stage" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group(name="stage"))
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +34,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         playing = Stage(master, print)
         yield playing
         playing.close()
+        assert leaks.left_in(master.sandbox) == [], "a password shows there"
     finally:
         master.stop()
         master.sandbox.take_down()

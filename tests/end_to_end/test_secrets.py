@@ -1,91 +1,103 @@
-"""No password of the sandbox shows anywhere: not in a log file, not on a page, not in the list of processes."""
+"""No password of the sandbox shows anywhere: not in a log file, not on a page, not in the list of processes, not in
+what is said when something goes wrong."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import subprocess
+import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
+import yaml
 
 from demo import application
-from demo.sandbox import PEOPLE, Sandbox
+from demo.processes import without_postgres_variables
+from demo.sandbox import ROOT
 from demo.stage import Stage
+from tests.end_to_end import leaks
 
-ROLES = (application.PATCHER, application.APPLICATION, application.FRAGILE, application.SPARED)
-RESOURCES = ("builds?property=*", "buildsets", "buildrequests", "changes", "workers", "schedulers",
-             "forceschedulers", "builders", "masters")
-
-
-def _passwords(sandbox: Sandbox) -> list[str]:
-    known = [application.password_of(name) for name in (*ROLES, *PEOPLE)]
-    return known + [server.superuser_password for server in sandbox.servers.values()]
-
-
-def _leaks(sandbox: Sandbox, texts: Iterator[tuple[str, bytes]]) -> list[str]:
-    """Where a password shows: the places alone, so that a failure does not repeat it."""
-    secrets = [password.encode() for password in _passwords(sandbox)]
-    return [place for place, text in texts if any(secret in text for secret in secrets)]
-
-
-def _files(sandbox: Sandbox) -> Iterator[tuple[str, bytes]]:
-    logs = [server.log for server in sandbox.servers.values()]
-    for path in [*logs, *(path for path in sandbox.master.rglob("*") if path.is_file())]:
-        yield str(path), path.read_bytes()
-
-
-def _answers(stage: Stage) -> Iterator[tuple[str, bytes]]:
-    developer = stage.as_("developer")
-    for resource in RESOURCES:
-        yield resource, developer.text(f"api/v2/{resource}").encode()
-    for log in _all_logs(developer):
-        yield f"log {log['name']} ({log['logid']})", developer.text(f"api/v2/logs/{log['logid']}/raw_inline").encode()
-
-
-def _all_logs(developer: Any) -> list[dict[str, Any]]:
-    builds = developer.get("builds")["builds"]
-    steps = [step for build in builds for step in developer.get(f"builds/{build['buildid']}/steps")["steps"]]
-    return [log for step in steps for log in developer.get(f"steps/{step['stepid']}/logs")["logs"]]
-
-
-def _command_lines() -> Iterator[tuple[str, bytes]]:
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                yield f"process {entry.name}", (entry / "cmdline").read_bytes()
-            except OSError:
-                continue  # it has ended meanwhile
+SECRET = "a-secret-of-the-settings"
+NOWHERE = "127.0.0.1:1"
 
 
 def test_no_log_file_has_a_password(told: Stage) -> None:
     """Neither Buildbot's files, its state database among them, nor PostgreSQL's logs."""
-    read = list(_files(told.sandbox))
+    read = list(leaks.files(told.sandbox))
 
     assert any("twistd.log" in place for place, _ in read)
-    assert _leaks(told.sandbox, iter(read)) == []
+    assert leaks.among(leaks.passwords(told.sandbox), read) == []
 
 
 def test_no_answer_of_the_web_pages_has_a_password(told: Stage) -> None:
-    """Neither builds with their properties, nor any log of any step."""
-    read = list(_answers(told))
+    """Neither builds with their properties nor what the pages are told."""
+    read = list(leaks.answers(told))
 
-    assert len(read) > len(RESOURCES) + 20
-    assert _leaks(told.sandbox, iter(read)) == []
+    assert len(read) > len(leaks.RESOURCES)
+    assert leaks.among(leaks.passwords(told.sandbox), read) == []
+
+
+def test_no_log_of_any_step_has_a_password(told: Stage) -> None:
+    """Whatever the server, git or a client said."""
+    read = list(leaks.logs(told.sandbox))
+
+    assert any(b"kicked" in text for _, text in read)
+    assert leaks.among(leaks.passwords(told.sandbox), read) == []
 
 
 def test_no_command_line_has_a_password(stage: Stage) -> None:
     """Everybody on the machine can read the list of processes."""
-    assert _leaks(stage.sandbox, _command_lines()) == []
+    assert leaks.among(leaks.passwords(stage.sandbox), leaks.command_lines()) == []
 
 
 def test_a_leak_would_be_found(stage: Stage) -> None:
     """The search itself works."""
     text = f"postgresql://patcher:{application.password_of('patcher')}@db".encode()
 
-    assert _leaks(stage.sandbox, iter([("a log", text)])) == ["a log"]
+    assert leaks.among(leaks.passwords(stage.sandbox), [("a log", text)]) == ["a log"]
 
 
 @pytest.mark.parametrize("path", ["secrets/staging", "secrets/production", "users", "master/state.sqlite"])
 def test_what_holds_secrets_is_readable_by_its_owner_only(stage: Stage, path: str) -> None:
     """Other users of the machine get none of them."""
     assert (stage.sandbox.folder / path).stat().st_mode & 0o077 == 0
+
+
+def wrong_settings(stage: Stage, folder: Path, what: str) -> Path:
+    """The sandbox's settings with one thing wrong, and a secret beside it."""
+    document = yaml.safe_load(stage.sandbox.settings.read_text())
+    production = document["environments"]["production"]
+    port = stage.sandbox.servers["production"].port
+    del production["password_file"]
+    production["database"] = {
+        "nobody there": f"postgresql://patcher:{SECRET}@{NOWHERE}/app",
+        "wrong password": f"postgresql://patcher:{SECRET}@127.0.0.1:{port}/app",
+        "no such database": f"postgresql://patcher:{SECRET}@127.0.0.1:{port}/missing",
+        "no address": f"postgresql://patcher:{SECRET}@127.0.0.1:port/app",
+        "no option": f"postgresql://patcher:{SECRET}@127.0.0.1:{port}/app?no_such_option=1",
+    }.get(what, f"postgresql://patcher:{application.password_of('patcher')}@127.0.0.1:{port}/app")
+    if what == "no repository":
+        document["repository"]["url"] = f"http://deployer:{SECRET}@{NOWHERE}/app.git"
+    if what == "no such setting":
+        production["passwrd"] = SECRET
+    document["environments"]["staging"]["password_file"] = str(stage.sandbox.folder / "secrets" / "staging")
+    document["buildmaster"]["auth"] = {"users_file": str(stage.sandbox.folder / "users")}
+    path = folder / "settings.yaml"
+    path.write_text(yaml.safe_dump(document))
+    path.chmod(0o600)
+    return path
+
+
+@pytest.mark.parametrize("what", ["nobody there", "wrong password", "no such database", "no address", "no option",
+                                  "no repository", "no such setting"])
+def test_no_explanation_has_a_password(stage: Stage, tmp_path: Path, what: str) -> None:
+    """Messages are pasted into tickets and chats; a plan reads settings, repository and database."""
+    settings = wrong_settings(stage, tmp_path, what)
+    done = subprocess.run(
+        [sys.executable, "-m", "downtime", "--settings", str(settings), "plan", "--environment", "production"],
+        cwd=ROOT, text=True, capture_output=True, check=False, env=without_postgres_variables())
+    said = done.stdout + done.stderr
+
+    assert done.returncode != 0
+    assert "Traceback" not in said
+    assert SECRET not in said
+    assert application.password_of("patcher") not in said
