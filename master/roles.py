@@ -111,13 +111,17 @@ class Controls(EndpointMatcherBase):  # type: ignore[misc]
 
 
 class OurSchedulersAndWorkers(EndpointMatcherBase):  # type: ignore[misc]
-    """Matches switching a scheduler of ours on or off, and pausing or stopping a worker of ours."""
+    """Matches what is done to a scheduler or a worker of ours; `actions` empty: whatever it is."""
+
+    def __init__(self, role: str, *, actions: Collection[str] = ()) -> None:
+        super().__init__(role=role)
+        self.actions = frozenset(actions)
 
     def match(self, ep: Any, action: str = "get", options: dict[str, Any] | None = None) -> Deferred[Match | None]:
         return Deferred.fromCoroutine(self._match(ep, action))
 
     async def _match(self, ep: Any, action: str) -> Match | None:
-        if action.lower() == "get":
+        if action.lower() == "get" or (self.actions and action not in self.actions):
             return None
         try:
             endpoint, arguments = self.master.data.getEndpoint(ep)
@@ -145,7 +149,8 @@ def rules() -> list[EndpointMatcherBase]:
     return [*found,
             Controls(operators, builders=everything, actions=["stop", "cancel"]),
             Controls(NOBODY, builders=everything),
-            OurSchedulersAndWorkers(operators)]
+            OurSchedulersAndWorkers(operators, actions=["enable", "pause", "unpause"]),
+            OurSchedulersAndWorkers(NOBODY)]  # a worker inside the master that was shut down keeps it from ending
 
 
 def authz(people: People, before_us: Authz | None) -> Authz:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from demo.faults.aftermath import expect_aborted, expect_deployed, expect_not_repeated
-from demo.faults.moments import BEGUN, PHASES, Moment, let_go_on, reach
+from demo.faults.aftermath import expect_aborted, expect_not_repeated
+from demo.faults.moments import BEGUN, PHASES, Moment, reach
 from demo.faults.rows import Finding, Row, measured
 from demo.faults.world import World
 
@@ -15,11 +15,9 @@ IN_QUESTION = "A worker is lost"
 
 
 def rows() -> tuple[Row, ...]:
-    return (*(Row(fault="a remote worker is killed", moment=moment, limit_seconds=LIMIT_SECONDS, play=_lost(moment),
-                  must_hold="rolled back, open, not deployed by itself", in_question=IN_QUESTION)
-              for moment in PHASES),
-            Row(fault="the worker is told to shut down", moment=Moment.CLOSED, limit_seconds=LIMIT_SECONDS,
-                must_hold="the deployment goes on as it began", play=_told_to_end, in_question=IN_QUESTION))
+    return tuple(Row(fault="a remote worker is killed", moment=moment, limit_seconds=LIMIT_SECONDS, play=_lost(moment),
+                     must_hold="rolled back, open, not deployed by itself", in_question=IN_QUESTION)
+                 for moment in PHASES)
 
 
 def _lost(moment: Moment) -> Callable[[World], Finding]:
@@ -38,17 +36,3 @@ def _lost(moment: Moment) -> Callable[[World], Finding]:
             expect_not_repeated(finding, world, build, moment, applied=False)
         return finding
     return play
-
-
-def _told_to_end(world: World) -> Finding:
-    build = reach(world, Moment.CLOSED)
-    operator = world.as_("operator")
-    (found,) = operator.get(f"builds/{build.id}")["builds"]
-    operator.call(f"workers/{found['workerid']}", "kill", reason="")
-    finding = Finding()
-    since = time.monotonic()
-    let_go_on(world, Moment.CLOSED, build)
-    finding.seconds = world.seconds_until_open(since)
-    expect_deployed(finding, world, build, Moment.CLOSED)
-    world.master.kill()  # it has the worker again when it starts
-    return finding

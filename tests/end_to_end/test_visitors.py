@@ -26,7 +26,8 @@ MAY = {
     ("builds", "stop"): OPERATOR, ("builds", "rebuild"): NOBODY,
     ("buildrequests", "cancel"): OPERATOR, ("buildrequests", "set_priority"): NOBODY,
     ("schedulers", "enable"): OPERATOR,
-    **{("workers", action): OPERATOR for action in ("stop", "pause", "unpause", "kill")},
+    ("workers", "pause"): OPERATOR, ("workers", "unpause"): OPERATOR,
+    ("workers", "stop"): NOBODY, ("workers", "kill"): NOBODY,
     ("forceschedulers", "force"): None,
 }
 MAY_FORCE = {

@@ -163,4 +163,5 @@ class OnAMasterThatWasThereBefore(RolesOnAMaster):
         roundabout = ("masters", 4711, "schedulers", scheduler["schedulerid"])  # Buildbot obeys it all the same
         self.assertEqual(await self.who_may(roundabout, "enable"), ["operator"])
         self.assertEqual(await self.who_may(("workers", workers["fastdowntime-staging"]), "pause"), ["operator"])
+        self.assertEqual(await self.who_may(("workers", workers["fastdowntime-staging"]), "kill"), [])
         self.assertEqual(await self.who_may(("workers", workers["their-worker"]), "pause"), list(EVERYBODY[1:]))
