@@ -78,7 +78,7 @@ async def _look_at_door(node: Node, database: str) -> tuple[Door, bool]:
 async def _look_inside(target: Target, reactor: Any) -> Inside:
     node = await connect(target, application_name="fastdowntime status", reactor=reactor)
     try:
-        deployer = await deployment_lock.holder(node)
+        deployer = await deployment_lock.holder(node, target.database)
         return Inside(
             deployer=deployment_lock.describe(deployer) if deployer is not None else None,
             waiting_clients=(await node.execute(COUNT_WAITING_CLIENTS)).scalar,

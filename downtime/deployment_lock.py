@@ -6,20 +6,23 @@ session cannot commit any more.
 
 from __future__ import annotations
 
+from typing import Any
+
 from downtime import errors
-from downtime.node import Node, Row
+from downtime.node import Node, Row, connect
+from downtime.target import Target
 
 # Our advisory locks have one class number ("fdtm" in ASCII). Advisory locks are per database.
 LOCK_CLASS = 0x6664746D
 DEPLOYMENT = 1
 
-# Who holds the deployment lock of this database. Takes no lock.
+# Who holds the deployment lock of a database, asked in any database of the cluster. Takes no lock.
 SELECT_HOLDER = f"""
 SELECT a.pid, a.usename AS "user", a.application_name AS application, a.backend_start AS connected_at,
        coalesce(host(a.client_addr), 'local socket') AS client
   FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid)
  WHERE l.locktype = 'advisory' AND l.granted AND l.classid = {LOCK_CLASS} AND l.objid = {DEPLOYMENT}
-   AND l.objsubid = 2 AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+   AND l.objsubid = 2 AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = %s)
 """
 
 
@@ -30,16 +33,34 @@ class DeploymentUnderWay(errors.Refused):
     next_step = "wait for it to end; python -m downtime status shows it"
 
 
+async def session(target: Target, *, application_name: str, reactor: Any, **keywords: Any) -> Node:
+    """Open a session as `downtime.node.connect` does; if gate "refuse" keeps it out, say for whom.
+
+    Raises DeploymentUnderWay where a deployment holds the lock, and what `connect` raises.
+    """
+    try:
+        return await connect(target, application_name=application_name, reactor=reactor, **keywords)
+    except errors.ConnectionsRefused:
+        outside = await connect(target.with_database("postgres"), application_name=application_name, reactor=reactor)
+        try:
+            found = await holder(outside, target.database)
+        finally:
+            outside.close()
+        if found is None:
+            raise
+        raise DeploymentUnderWay(holder=describe(found)) from None
+
+
 async def take(node: Node) -> None:
     """Take the lock for as long as the session lasts. Raises DeploymentUnderWay at once if it is held."""
     if not (await node.execute(f"SELECT pg_try_advisory_lock({LOCK_CLASS}, {DEPLOYMENT})")).scalar:
-        found = await holder(node)
+        found = await holder(node, node.target.database)
         raise DeploymentUnderWay(holder=describe(found) if found else "it has ended just now")
 
 
-async def holder(node: Node) -> Row | None:
+async def holder(node: Node, database: str) -> Row | None:
     """The session that holds the lock (`pid`, `user`, `application`, `client`, `connected_at`), or None."""
-    rows = (await node.execute(SELECT_HOLDER)).rows
+    rows = (await node.execute(SELECT_HOLDER, (database,))).rows
     return rows[0] if rows else None
 
 

@@ -86,7 +86,7 @@ async def make_ready(target: Target, patch_id: str, rules: Rules, objections: Ob
     closed and nobody kicked, or NodeError.
     """
     name = f"fastdowntime {socket.gethostname()} {os.getpid()} {patch_id}"
-    patcher = await connect(
+    patcher = await deployment_lock.session(
         target, application_name=name, statement_timeout_seconds=rules.limit_seconds, reactor=reactor, settings={
             "lock_timeout": milliseconds(PATCH_LOCK_SECONDS),
             "idle_in_transaction_session_timeout": milliseconds(IDLE_SECONDS)})

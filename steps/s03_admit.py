@@ -100,7 +100,7 @@ class Admit(RunbookStep):
 
     async def _tell(self, node: Node, facts: dict[str, Any]) -> int:
         # asked before the ledger: whoever has let go of the lock by now has committed by now, or never will
-        holder = await deployment_lock.holder(node)
+        holder = await deployment_lock.holder(node, node.target.database)
         found = next((entry for entry in await ledger.read(node) if entry.id == facts["patch"]), None)
         if found is None and holder is not None:
             raise StillUnderWay(**facts, holder=deployment_lock.describe(holder))

@@ -11,10 +11,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from downtime import deployments, errors, ledger
+from downtime import deployment_lock, deployments, errors, ledger
 from downtime.commands.interruption import Interruption
 from downtime.commands.output import Output
-from downtime.node import Node, connect
+from downtime.node import Node
 from downtime.patches import Inventory
 from downtime.printable import printable
 from downtime.repository import Repository
@@ -56,15 +56,16 @@ class Context:
 
     @asynccontextmanager
     async def session(self, environment: Environment, purpose: str) -> AsyncIterator[Node]:
-        """A session on the environment's database for the block. Raises NodeError."""
-        node = await connect(environment.target, application_name=f"fastdowntime {purpose}", reactor=self.reactor)
+        """A session on the environment's database for the block. Raises NodeError or DeploymentUnderWay."""
+        node = await deployment_lock.session(environment.target, application_name=f"fastdowntime {purpose}",
+                                             reactor=self.reactor)
         try:
             yield node
         finally:
             node.close()
 
     async def entries(self, environment: Environment) -> tuple[ledger.Entry, ...]:
-        """What the environment has. Raises NotInstalled or NodeError."""
+        """What the environment has. Raises NotInstalled, DeploymentUnderWay or NodeError."""
         async with self.session(environment, "ledger") as node:
             return await ledger.read(node)
 
@@ -72,7 +73,7 @@ class Context:
         """The same for an answer that can do without it; None, and a line that says so, where it cannot be read."""
         try:
             return await self.entries(environment)
-        except (errors.NodeError, ledger.NotInstalled) as error:
+        except (errors.NodeError, deployment_lock.DeploymentUnderWay, ledger.NotInstalled) as error:
             self.output.progress(f"the ledger of {environment.name} could not be read ({error}): {without}")
             return None
 

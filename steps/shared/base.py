@@ -17,8 +17,7 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.python import log
 from twisted.python.failure import Failure
 
-from downtime import errors, ledger
-from downtime.node import connect
+from downtime import deployment_lock, errors, ledger
 from downtime.printable import printable
 from downtime.settings import Environment, Settings
 from steps.shared import services, wording
@@ -141,9 +140,9 @@ class RunbookStep(BuildStep):  # type: ignore[misc]
         return cast(services.Visitors, self._service(ServiceName.VISITORS))
 
     async def read_ledger(self, environment: Environment) -> tuple[ledger.Entry, ...]:
-        """What the database of an environment has. Raises NodeError or NotInstalled."""
-        node = await connect(environment.target, application_name="fastdowntime reading the ledger",
-                             reactor=self.master.reactor)
+        """What the database of an environment has. Raises NodeError, DeploymentUnderWay or NotInstalled."""
+        node = await deployment_lock.session(
+            environment.target, application_name="fastdowntime reading the ledger", reactor=self.master.reactor)
         try:
             return await ledger.read(node)
         finally:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from twisted.internet import reactor
 
-from downtime import deployment_lock
+from downtime import deployment_lock, errors
 from tests.builders import a_node
 from tests.databases import Database, MakeDatabase
+
+
+def close(database: Database) -> None:
+    database.server.admin_sql(f"ALTER DATABASE {database.name} ALLOW_CONNECTIONS false")
 
 
 async def test_the_second_is_refused_until_the_first_has_ended(each_database: Database) -> None:
@@ -19,7 +24,7 @@ async def test_the_second_is_refused_until_the_first_has_ended(each_database: Da
         first.close()
         await second.execute("SELECT pg_terminate_backend(%s, 5000)", (first.pid,))
         await deployment_lock.take(second)
-        held = await deployment_lock.holder(second)
+        held = await deployment_lock.holder(second, second.target.database)
     finally:
         first.close()
         second.close()
@@ -34,7 +39,26 @@ async def test_other_databases_of_the_server_are_not_concerned(database: Databas
     try:
         await deployment_lock.take(here)
         await deployment_lock.take(there)
-        assert (await deployment_lock.holder(there) or {})["pid"] == there.pid
+        assert (await deployment_lock.holder(there, there.target.database) or {})["pid"] == there.pid
     finally:
         here.close()
         there.close()
+
+
+async def test_whom_a_closed_gate_keeps_out_is_told_who_deploys(database: Database) -> None:
+    """Gate "refuse" lets nobody in to look for the lock: it is seen from the maintenance database."""
+    deploying = await a_node(database.target)
+    try:
+        await deployment_lock.take(deploying)
+        close(database)
+        with pytest.raises(deployment_lock.DeploymentUnderWay, match=rf"test of patcher .* pid {deploying.pid}"):
+            await deployment_lock.session(database.target, application_name="second", reactor=reactor)
+    finally:
+        deploying.close()
+
+
+async def test_what_an_administrator_closed_has_no_deployer(database: Database) -> None:
+    """Then the server's own refusal is all there is to say."""
+    close(database)
+    with pytest.raises(errors.ConnectionsRefused):
+        await deployment_lock.session(database.target, application_name="second", reactor=reactor)

@@ -339,7 +339,7 @@ async def test_two_runs_give_back_what_they_took(database: Database) -> None:
     report = await run(database, a_deployment(patch_id="patch-2", sql="CREATE TABLE second (id int);"))
     node = await connect(database.target, application_name="test")
     try:
-        holder = await deployment_lock.holder(node)
+        holder = await deployment_lock.holder(node, node.target.database)
     finally:
         node.close()
 

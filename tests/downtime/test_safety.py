@@ -104,7 +104,7 @@ async def test_a_given_up_deployment_lock_is_taken_again(database: Database) -> 
         async with node.transaction():
             await apply_cold(node, a_deployment(sql="SELECT pg_advisory_unlock_all();"), before_each=lambda: None,
                              progress=lambda each: None)
-            holder = await deployment_lock.holder(node)
+            holder = await deployment_lock.holder(node, node.target.database)
     finally:
         node.close()
 
