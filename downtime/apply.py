@@ -9,7 +9,8 @@ from time import monotonic
 from typing import Self
 
 from downtime import errors, ledger, safety
-from downtime.node import Node, Notices
+from downtime.node import Node
+from downtime.notices import Notices
 from downtime.patches import Patch
 from downtime.printable import cut
 from downtime.statements import Statement

@@ -49,8 +49,14 @@ class Clearing:
     async def check(self) -> sessions.Verdict:
         """Who is connected, once open transactions had `drain_seconds` to end. Raises FragileUsersActive."""
         until = monotonic() + self._rules.drain_seconds
+        verdict: sessions.Verdict | None = None
         while True:
-            self._before_each()
+            try:
+                self._before_each()
+            except errors.Aborted as error:
+                if verdict is None:
+                    raise
+                raise error.while_waiting_for(sessions.listing(verdict.in_transaction)) from error
             found = await sessions.list_all(self._ready.control, self._ready.session_rules)
             verdict = sessions.judge(found, self._ready.session_rules)
             if not verdict.in_transaction or monotonic() >= until:

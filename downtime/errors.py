@@ -144,6 +144,11 @@ class Aborted(DowntimeError):
     left = Left.REOPENED
     next_step = "run the deployment again when you are ready"
 
+    def while_waiting_for(self, whom: str) -> Aborted:
+        """The same with whom it has waited for in vain: whoever reads that a limit has passed asks why."""
+        reason = f"{self.facts['reason']}; it was waiting for {whom}"
+        return Aborted(phase=self.facts["phase"], reason=reason, left=self.left)
+
 
 class NeedsOperator(DowntimeError):
     """The state cannot be put right by itself; the message names the next command."""

@@ -150,7 +150,9 @@ class Kick:
             try:
                 seen = await self._look(only_in_transaction=only_in_transaction, not_yet=not_yet)
             except errors.Aborted as error:
-                raise self._naming(remaining, error) from error
+                if not remaining:
+                    raise
+                raise error.while_waiting_for("; ".join(map(str, remaining))) from error
             remaining = left(seen)
             if not remaining:
                 return seen
@@ -158,13 +160,6 @@ class Kick:
                 raise SessionsSurvive(seconds=monotonic() - began, listing="; ".join(map(str, remaining)))
             await deferLater(self._reactor, pause, lambda: None)
             pause = min(pause * 2, longest)
-
-    def _naming(self, remaining: Sequence[Session | Arriving], error: errors.Aborted) -> errors.Aborted:
-        """Who did not die is worth knowing, whether the kick's deadline or the outage's limit came first."""
-        if not remaining:
-            return error
-        reason = f"{error.facts['reason']}; still connected: {'; '.join(map(str, remaining))}"
-        return errors.Aborted(phase=error.facts["phase"], reason=reason, left=error.left)
 
     async def _look(self, *, only_in_transaction: bool, not_yet: Collection[str]) -> _Look:
         self._before_each()

@@ -30,7 +30,7 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 from txpostgres import txpostgres
 
 from downtime import errors, parameters, sqlstates
-from downtime.printable import cut
+from downtime.notices import Notices
 from downtime.target import Target
 
 Row = dict[str, Any]
@@ -40,8 +40,6 @@ NO_TRANSACTION = {psycopg2.extensions.TRANSACTION_STATUS_IDLE, psycopg2.extensio
 CONNECT_SECONDS = 5.0      # longer: a dead host holds up the refusal; shorter: a busy server is called dead
 FIRST_WITH_TRANSACTION_TIMEOUT = 170000
 CLIENT_GRACE_SECONDS = 2.0  # how much later than the server's statement_timeout our own deadline falls
-KEPT_NOTICES = 1000        # a patch may raise a million: the first ones explain, the number tells the rest
-LONGEST_NOTICE = 1000      # characters; the rest of one explains nothing more
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,28 +54,6 @@ class Result:
         """The first column of the only row."""
         (row,) = self.rows
         return next(iter(row.values()))
-
-
-class Notices:
-    """What psycopg2 appends a session's NOTICEs to: keeps the first ones and counts the rest."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.dropped = 0
-
-    def append(self, line: str) -> None:
-        if len(self.lines) < KEPT_NOTICES:
-            self.lines.append(cut(line.rstrip("\n"), LONGEST_NOTICE))
-        else:
-            self.dropped += 1
-
-    def take(self) -> list[str]:
-        """The lines since the last call, with one that counts those left out."""
-        lines, self.lines = self.lines, []
-        if self.dropped:
-            lines.append(f"… and {self.dropped} more")
-        self.dropped = 0
-        return lines
 
 
 class _Cursor(txpostgres.Cursor):  # type: ignore[misc]
@@ -97,6 +73,12 @@ class _Connection(txpostgres.Connection):  # type: ignore[misc]
     def doRead(self) -> None:
         # libpq that connects may have closed its socket when it has read: txpostgres would go on watching that
         (super().doRead if self._pollingD is None else super(txpostgres.Connection, self).doRead)()
+
+    def close(self) -> None:
+        try:
+            super().close()
+        except OSError:  # libpq has closed a socket that epoll was watching; now Twisted no longer believes it does
+            super().close()
 
     def continuePolling(self, swallowErrors: bool = False) -> None:
         if self._pollingD is not None:

@@ -15,7 +15,8 @@ from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 
 from demo.proxy import Proxy
 from downtime import errors
-from downtime.node import KEPT_NOTICES, Notices, connect
+from downtime.node import connect
+from downtime.notices import KEPT_NOTICES, Notices
 from downtime.parameters import milliseconds
 from downtime.target import Target
 from tests.builders import a_node, pause, until

@@ -231,6 +231,18 @@ async def test_whatever_the_patch_makes_of_its_session_it_is_recorded(gate: str,
     assert (report.error, recorded(database), is_open(database)) == (None, ["patch-1"], True)
 
 
+async def test_a_limit_that_passes_while_transactions_end_names_them(database: Database) -> None:
+    """The operator is not left to ask what the deployment has waited for."""
+    database.connect("app", application_name="nightly").cursor().execute("SELECT 1")
+    async with prepared(database, limit_seconds=1.0, drain_seconds=30.0) as outage:
+        report = await outage.run()
+
+    assert isinstance(report.error, errors.Aborted)
+    assert "the limit of 1 s has passed; it was waiting for pid" in str(report.error)
+    assert "nightly" in str(report.error)
+    assert_nothing_is_left(database)
+
+
 async def test_a_gate_that_cannot_be_opened_with_the_patch_is_a_failure_somebody_sees(database: Database) -> None:
     """Another session holds the database's row: rolled back, and a phase is red."""
     other = psycopg2.connect(database.server.superuser_dsn())
