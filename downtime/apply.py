@@ -114,8 +114,15 @@ async def apply_cold(node: Node, deployment: Deployment, *, before_each: Callabl
 
 async def put_back(node: Node, patch: Patch, statement: Statement, *, first: str = "") -> None:
     """Make the session safe again behind a statement. Raises PatchFailed where that cannot be done, or NodeError."""
-    first = f"{safety.AFTER_ROWS if statement.only_returns_rows else ''}{first}"
-    if reason := await safety.put_back(node, first=first):
+    _refuse(patch, statement, await safety.put_back(node, first=f"{_after_rows(statement)}{first}"))
+
+
+def _after_rows(statement: Statement) -> str:
+    return safety.AFTER_ROWS if statement.only_returns_rows else ""
+
+
+def _refuse(patch: Patch, statement: Statement, reason: str) -> None:
+    if reason:
         raise PatchFailed(path=patch.path, line=statement.line, reason=reason)
 
 
@@ -124,7 +131,7 @@ async def _record(node: Node, deployment: Deployment, started_at: datetime, seco
     patch, last = deployment.patch, deployment.statements[-1:]
     try:
         if last:
-            await put_back(node, patch, last[0], first=safety.OWN_AGAIN)
+            _refuse(patch, last[0], await safety.put_back(node, first=safety.OWN_AGAIN))
         await ledger.write(node, patch_id=patch.id, sha256=patch.sha256, lane=patch.lane, commit=patch.commit,
                            started_at=started_at, seconds=seconds, origin=deployment.origin)
     except errors.StatementFailed as error:
@@ -137,12 +144,14 @@ async def _record(node: Node, deployment: Deployment, started_at: datetime, seco
 
 async def _check_deferred_constraints(node: Node, deployment: Deployment) -> None:
     """What COMMIT would find is found here, where it still is the patch that failed. Raises PatchFailed."""
+    last = deployment.statements[-1]
     try:
-        await node.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        # its cursor first: what a deferred trigger does may need the tables it reads
+        await node.execute(f"{_after_rows(last)}SET CONSTRAINTS ALL IMMEDIATE")
     except errors.LockNotAvailable as error:
-        raise PatchBlocked.at(deployment.patch, deployment.statements[-1], error) from error
+        raise PatchBlocked.at(deployment.patch, last, error) from error
     except errors.StatementFailed as error:
-        raise PatchFailed.at(deployment.patch, deployment.statements[-1], error) from error
+        raise PatchFailed.at(deployment.patch, last, error) from error
 
 
 def was_cancelled(error: BaseException | None) -> bool:

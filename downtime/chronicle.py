@@ -6,14 +6,18 @@ that what they do about it (Buildbot writes to its database) costs no outage: a 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 
 from downtime import errors
 from downtime.phases import Phase, PhaseReport, PhaseState
+
+LOG = Logger()
 
 REPORT_SECONDS = 0.05  # longer: logs lag behind; shorter: watchers work while a trivial patch is applied
 
@@ -21,7 +25,10 @@ REPORT_SECONDS = 0.05  # longer: logs lag behind; shorter: watchers work while a
 class Chronicle:
     """Starts when it is made."""
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, *, say: Callable[[str], None] | None = None) -> None:
+        """`say` is told at once what cannot wait for the end of its phase; by default that goes to the log."""
+        self._say = say or _warn
+        self._said = ""
         self.started_at = datetime.now(UTC)
         self._reactor = reactor
         self._began = self._last = monotonic()
@@ -55,6 +62,18 @@ class Chronicle:
     def note(self, line: str) -> None:
         """A line for the log of the phase under way."""
         self._lines.append(f"+{(monotonic() - self._began) * 1000:9.1f} ms  {line}")
+
+    def tell(self, line: str) -> None:
+        """A line for the log, and for who listens now."""
+        self.note(line)
+        self._said = line
+        self._say(line)
+
+    def listen(self, say: Callable[[str], None]) -> None:
+        """Who comes later is told what was said last."""
+        self._say = say
+        if self._said:
+            say(self._said)
 
     def done(self, phase: Phase, summary: str) -> None:
         self._end(phase, PhaseState.DONE, summary, None)
@@ -94,3 +113,7 @@ class Chronicle:
         watchers, self._watchers[report.phase] = self._watchers[report.phase], []
         for watcher in watchers:
             watcher.callback(report)
+
+
+def _warn(line: str) -> None:
+    LOG.warn("{line}", line=line)

@@ -86,7 +86,7 @@ class NodeError(DowntimeError):
 
 class CannotConnect(NodeError):
     happened = "cannot connect to {node}: {reason}"
-    next_step = "check that the server is up and that the settings name it rightly"
+    next_step = "check that the server is up, has connections left, and that the settings name it rightly"
 
 
 class ConnectionsRefused(CannotConnect):
@@ -135,6 +135,8 @@ class DeadlineExceeded(NodeError):
     """The client's own deadline passed before the server's did: the network or the server is not answering."""
 
     happened = "{node}: no answer to {what} within {seconds:g} s"
+    next_step = ("if a deployment with gate hold is under way on that server, wait for its end: new sessions wait, too;"
+                 " else look at the server and at the network to it")
 
 
 class Aborted(DowntimeError):
@@ -147,7 +149,14 @@ class Aborted(DowntimeError):
     def while_waiting_for(self, whom: str) -> Aborted:
         """The same with whom it has waited for in vain: whoever reads that a limit has passed asks why."""
         reason = f"{self.facts['reason']}; it was waiting for {whom}"
-        return Aborted(phase=self.facts["phase"], reason=reason, left=self.left)
+        return type(self)(phase=self.facts["phase"], reason=reason, left=self.left)
+
+
+class LimitPassed(Aborted):
+    """The outage took as long as it may at the most."""
+
+    next_step = ("see what took so long; make the patch shorter, split it, or raise budget.outage_limit_seconds: as it"
+                 " is it would be cut again")
 
 
 class NeedsOperator(DowntimeError):

@@ -6,7 +6,8 @@ The lock is asked for without waiting: if it is not to be had, somebody is in th
 written, and the outage aborts. It is given back when the sessions are gone, so that the patch finds its transaction
 as if it had not been.
 
-What it does not reach: tables the patching role may not lock (they are named), what a fragile user writes by
+What it does not reach: tables the patching role may not lock (they are named), foreign tables, all of them where the
+server has no room for so many locks (max_locks_per_transaction; they are named, too), what a fragile user writes by
 way of a view, a trigger or a function with its owner's rights, and transactions that have only read or only begun.
 """
 
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 
 from psycopg2 import sql
 
-from downtime import blockers, errors
+from downtime import blockers, errors, sqlstates
 from downtime.node import Node
 from downtime.parameters import milliseconds
 from downtime.sessions import FragileUsersActive
@@ -80,13 +81,26 @@ async def locked(users: Collection[str], patcher: Node, control: Node, *, ours: 
     tables = await written_by(users, patcher)
     await patcher.execute("SAVEPOINT fragile")
     try:
-        if lockable := [table for table in tables if table.lockable]:
-            await _lock(lockable, patcher, control, ours)
-        yield tuple(table for table in tables if not table.lockable)
+        yield await _lock_all(tables, patcher, control, ours)
     except FragileUsersActive:
         await _give_back(patcher)
         raise
     await _give_back(patcher)
+
+
+async def _lock_all(tables: Sequence[Table], patcher: Node, control: Node, ours: Collection[int]
+                    ) -> tuple[Table, ...]:
+    """Returns those that could not be locked. Raises FragileTablesLocked."""
+    lockable = [table for table in tables if table.lockable]
+    try:
+        if lockable:
+            await _lock(lockable, patcher, control, ours)
+    except errors.StatementFailed as error:
+        if error.sqlstate != sqlstates.OUT_OF_MEMORY:
+            raise
+        await patcher.execute("ROLLBACK TO SAVEPOINT fragile")
+        return tuple(tables)
+    return tuple(table for table in tables if not table.lockable)
 
 
 async def _give_back(patcher: Node) -> None:

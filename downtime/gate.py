@@ -28,7 +28,7 @@ from downtime import errors, fence, marker
 from downtime.guard import Guard
 from downtime.literals import without_literals
 from downtime.node import Node, connect
-from downtime.parameters import milliseconds
+from downtime.parameters import NO_STANDBY, milliseconds
 from downtime.sessions import quoted
 from downtime.target import Target
 
@@ -43,7 +43,8 @@ GUARD_LIMIT_MARGIN_SECONDS = 5.0  # the guard's limit lies this much behind the 
 # Which transactions stand in the way of the gate's lock, taken or waited for. Takes no lock.
 SELECT_BLOCKERS = """
 SELECT DISTINCT a.pid, a.usename AS "user", a.datname AS database,
-       a.application_name AS application, left(a.query, 80) AS query
+       a.application_name AS application, a.state, left(a.query, 80) AS query,
+       extract(epoch FROM clock_timestamp() - a.xact_start)::float8 AS seconds
   FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid)
  WHERE l.relation = 'pg_catalog.pg_db_role_setting'::regclass AND l.granted AND l.pid <> pg_backend_pid()
 """
@@ -172,7 +173,8 @@ class Hold:
     async def _blocked(self) -> GateBlocked:
         blockers = await self._patcher.execute(SELECT_BLOCKERS)
         names = "; ".join(
-            f"pid {row['pid']} {row['user']} in {row['database']} ({quoted(row['application'] or '')}),"
+            f"pid {row['pid']} {row['user']} in {row['database']} (application {quoted(row['application'] or '')},"
+            f" {row['state'] or 'state unknown'}, transaction {row['seconds'] or 0:.1f} s),"
             f" last query {quoted(without_literals(row['query'] or ''))}"
             for row in blockers.rows) or "nobody any more"
         return GateBlocked(listing=f"the roles catalog is locked by {names}")
@@ -197,7 +199,7 @@ class Refuse:
         self._mark = f"by backend {(await fence.backend_of(patcher)).name}"
         self._maintenance = self._lease = await self._connect()
         self._closing = await fence.backend_of(self._lease)
-        await self._guard.arm(patcher=patcher, lease=self._lease)
+        await self._guard.arm(patcher=patcher, lease=self._lease, mark=self._mark)
 
     async def prevent(self) -> None:
         lease = self._lease
@@ -244,4 +246,5 @@ class Refuse:
 
     async def _connect(self) -> Node:
         return await connect(self._target.with_database(MAINTENANCE_DATABASE), application_name=APPLICATION_NAME,
+                             settings=NO_STANDBY,
                              statement_timeout_seconds=MAINTENANCE_SECONDS, reactor=self._reactor)

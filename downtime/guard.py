@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from downtime import errors, fence, marker
 from downtime.deployment_lock import LOCK_CLASS
 from downtime.node import Node, connect
-from downtime.parameters import milliseconds
+from downtime.parameters import NO_STANDBY, milliseconds
 from downtime.target import Target
 
 LOG = Logger()
@@ -84,8 +84,11 @@ class Guard:
         self._node: Node | None = None
         self._disarmed = False
 
-    async def arm(self, *, patcher: Node, lease: Node) -> None:
-        """Returns when the guard waits for the lease that `lease` now holds. Raises NodeError."""
+    async def arm(self, *, patcher: Node, lease: Node, mark: str) -> None:
+        """Returns when the guard waits for the lease that `lease` now holds. Raises NodeError.
+
+        `mark` is what the closing will say, by which it is told from another deployment's.
+        """
         if not await take_lease(lease, self._database):
             raise errors.CannotConnect(node=self._target.label, reason="another deployment holds the lease")
         patching = await fence.backend_of(patcher)
@@ -93,11 +96,12 @@ class Guard:
         self._node = await connect(
             self._target, application_name="fastdowntime guard", reactor=self._reactor,
             statement_timeout_seconds=None, settings={
-                "client_connection_check_interval": "0", "lock_timeout": milliseconds(self._limit_seconds)})
+                **NO_STANDBY, "client_connection_check_interval": "0",
+                "lock_timeout": milliseconds(self._limit_seconds)})
         # a role's own default would show the guard its database as it was before it was closed, or let it write nothing
         await self._node.execute("SET default_transaction_isolation TO 'read committed';"
                                  " SET default_transaction_read_only TO off")
-        Deferred.fromCoroutine(self._node.execute(self._watch(patching))).addErrback(self._ended)
+        Deferred.fromCoroutine(self._node.execute(self._watch(patching, mark))).addErrback(self._ended)
         await self._until_waiting(self._node, lease)
 
     async def waits(self, *, lease: Node) -> bool:
@@ -132,8 +136,8 @@ class Guard:
         if not self._disarmed:
             LOG.warn("the guard of {database} ended: {error}", database=self._database, error=failure.value)
 
-    def _watch(self, patching: fence.Backend) -> sql.Composed:
+    def _watch(self, patching: fence.Backend, mark: str) -> sql.Composed:
         return sql.SQL(WATCH).format(
             lock_class=sql.Literal(LOCK_CLASS), database=sql.Literal(self._database), patcher=sql.Literal(patching.pid),
             patcher_started_at=sql.Literal(patching.started_at.isoformat()),
-            mark=sql.Literal(f"%{marker.PARAMETER}={marker.PREFIX}%"), opening=marker.opening(self._database))
+            mark=sql.Literal(f"%{marker.PARAMETER}={marker.PREFIX}{mark}%"), opening=marker.opening(self._database))

@@ -46,7 +46,7 @@ KICK_SESSIONS = f"""
 WITH starting AS MATERIALIZED (
          SELECT pid FROM pg_catalog.pg_locks GROUP BY pid
          HAVING bool_or(locktype = 'object' AND classid = 'pg_catalog.pg_database'::regclass
-                        AND mode = 'RowExclusiveLock' AND objid = (
+                        AND mode = 'RowExclusiveLock' AND granted AND objid = (
                             SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()))
             AND NOT bool_or(coalesce(relation = 'pg_catalog.pg_db_role_setting'::regclass AND NOT granted, false))),
      seen AS MATERIALIZED ({SELECT_SESSIONS} AND (SELECT count(*) FROM starting) >= 0),

@@ -22,7 +22,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from downtime import apply, deployment_lock, errors, ledger, preflight, safety
+from downtime import apply, deployment_lock, errors, ledger, preflight, safety, statement_kinds
 from downtime.apply import AppliedStatement, Deployment, was_cancelled
 from downtime.node import Node, connect
 from downtime.parameters import milliseconds
@@ -162,6 +162,8 @@ class LiveApplication:
         for number, statement in enumerate(statements, start=1):
             if number not in finished:
                 await self._run(node, number, statement)
+            elif statement.kind == statement_kinds.SET:
+                await self._set_again(node, statement)
         seconds = monotonic() - began
 
         async def record() -> None:
@@ -183,6 +185,12 @@ class LiveApplication:
         if any(row["sha256"] != patch.sha256 for row in rows):
             raise EditedHalfWay(path=patch.path, count=len(rows))
         return {row["statement"] for row in rows}
+
+    async def _set_again(self, node: Node, statement: Statement) -> None:
+        """What an earlier run has set for its session (search_path, role) the later statements count on."""
+        async with node.transaction():
+            await apply.run_statement(node, self._deployment, statement, room=0)
+            await apply.put_back(node, self._deployment.patch, statement)
 
     async def _run(self, node: Node, number: int, statement: Statement) -> None:
         count = len(self._deployment.statements)

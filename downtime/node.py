@@ -120,12 +120,17 @@ class Node:
     @property
     def standard_conforming_strings(self) -> str:
         """`on` or `off`, as the server last reported it: whether a backslash in a plain literal means itself."""
-        return str(self._connection.pollable().get_parameter_status("standard_conforming_strings"))
+        return self._reported("standard_conforming_strings")
 
     @property
     def client_encoding(self) -> str:
         """As the server last reported it."""
-        return str(self._connection.pollable().get_parameter_status("client_encoding"))
+        return self._reported("client_encoding")
+
+    def _reported(self, name: str) -> str:
+        if self.closed:
+            raise errors.ConnectionLost(node=self.label, reason="the session had already ended")
+        return str(self._connection.pollable().get_parameter_status(name))
 
     @property
     def in_transaction(self) -> bool:
@@ -265,6 +270,7 @@ def translate(error: BaseException, label: str) -> errors.NodeError:
     state = getattr(error, "pgcode", None)
     diagnostics = getattr(error, "diag", None)
     reason = " ".join(str(getattr(diagnostics, "message_primary", None) or error).split()) or type(error).__name__
+    reason, *_ = reason.partition(" This probably means")  # libpq guesses at length
     # a FATAL at connect has no SQLSTATE in psycopg2: the server's sentence is all there is
     if "is not currently accepting connections" in reason:
         return errors.ConnectionsRefused(node=label, reason=reason)

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -60,18 +61,18 @@ class Outage:
 
     def __init__(self, target: Target, deployment: Deployment, rules: Rules, *,
                  say: Callable[[str], None] | None = None, reactor: Any = None) -> None:
-        """`say` is told at once what makes reopening take time; may be replaced; by default that goes to the log."""
+        """`say` is told at once what makes reopening take time; by default that goes to the log."""
         if reactor is None:
             from twisted.internet import reactor
         self.deployment = deployment
         self._target = target
         self._rules = rules
-        self.say = say or _warn
         self._reactor = reactor
         self._prepared: Ready | None = None
         self._abort_reason: str | None = None
+        self._abort_kind = errors.Aborted
         self._phase = Phase.PREVENT
-        self._chronicle = Chronicle(reactor)
+        self._chronicle = Chronicle(reactor, say=say)
         self._running = False
         self._course = _Course()
 
@@ -92,8 +93,6 @@ class Outage:
         if prepared is not None:
             try:
                 await prepared.close()
-            except errors.NodeError as error:
-                LOG.warn("gate of {database}: {error}", database=self._target.label, error=error)
             except Exception:
                 LOG.failure("giving back the sessions of {database}", database=self._target.label)
 
@@ -110,14 +109,13 @@ class Outage:
     # -- the section ---------------------------------------------------------------------------------------------
 
     async def run(self) -> Report:
-        """The critical section. Never raises: whatever happened is in the report, after reopening.
-
-        Nor does what only watches decide how it ends: who is told, the log, the record of the phases.
-        """
+        """The critical section. Never raises: whatever happened is in the report, after reopening. Who only watches (a
+        listener, the log, the record of the phases) does not decide how it ends."""
         self._running = True
         self._chronicle.start()
         limit = self._reactor.callLater(
-            self._rules.limit_seconds, self.abort, f"the limit of {self._rules.limit_seconds:g} s has passed")
+            self._rules.limit_seconds, self._abort, f"the limit of {self._rules.limit_seconds:g} s has passed",
+            errors.LimitPassed)
         alive = LoopingCall(self._stay_alive)
         alive.start(IDLE_SECONDS / 3, now=False)
         failure = await self._reopen(await self._deploy())
@@ -156,15 +154,21 @@ class Outage:
         except Exception:
             LOG.failure("after the outage of {database}", database=self._target.label)
         await self.close()
-        # until every watcher was told, every timer has fired
-        await self._pause(REPORT_SECONDS + CANCEL_EVERY_SECONDS)
+        await self._pause(REPORT_SECONDS + CANCEL_EVERY_SECONDS)  # until every watcher was told, every timer has fired
 
     def abort(self, reason: str) -> None:
         """End the section: cancel the statement, roll back, reopen. A COMMIT under way is not cancelled."""
+        self._abort(reason, errors.Aborted)
+
+    def _abort(self, reason: str, kind: type[errors.Aborted]) -> None:
         if self._abort_reason is None:
-            self._abort_reason = reason
+            self._abort_reason, self._abort_kind = reason, kind
             if self._running:
                 self._cancelling.begin()
+
+    def listen(self, say: Callable[[str], None]) -> None:
+        """Tell `say` from now on what makes reopening take time."""
+        self._chronicle.listen(say)
 
     def watch(self, phase: Phase) -> Deferred[PhaseReport]:
         """Fires when the phase is over or will not be reached."""
@@ -211,7 +215,8 @@ class Outage:
         self._record(self._chronicle.skip_to_the_end)
         self._phase = Phase.ALLOW
         self._cancelling.end()
-        reopening = Reopening(self._ready, self.deployment, say=self._tell, reactor=self._reactor)
+        reopening = Reopening(self._ready, self.deployment, say=partial(self._record, self._chronicle.tell),
+                               reactor=self._reactor)
         try:
             committed = await reopening.run(ask_the_ledger=self._cancelling.committing and failure is not None)
         except errors.NeedsOperator as error:
@@ -242,13 +247,22 @@ class Outage:
 
     def _go_on(self) -> None:
         if self._abort_reason is not None:
-            raise errors.Aborted(phase=self._phase, reason=self._abort_reason)
+            raise self._abortion(self._abort_reason)
+        if self._ready.patcher.closed:  # the gate is open, too
+            raise errors.ConnectionLost(node=self._target.label, reason="the patching session has ended")
+
+    def _abortion(self, reason: str) -> errors.Aborted:
+        """Names the statement that was cut."""
+        statements, done = self.deployment.statements, len(self._course.statements)
+        if self._phase is Phase.APPLY and done < len(statements):
+            reason += f", in line {statements[done].line} of {self.deployment.patch.path}"
+        return self._abort_kind(phase=self._phase, reason=reason)
 
     def _aborted(self, error: errors.DowntimeError) -> errors.DowntimeError:
         """A cancelled statement is an abort if it was we who cancelled it."""
         error.left = errors.Left.REOPENED
         if self._abort_reason is not None and (self._cancelling.given_up or was_cancelled(error)):
-            return errors.Aborted(phase=self._phase, reason=self._abort_reason)
+            return self._abortion(self._abort_reason)
         return error
 
     def _stay_alive(self) -> None:
@@ -256,10 +270,6 @@ class Outage:
         patcher = self._ready.patcher
         if self._phase in (Phase.CHECK, Phase.KICK) and not patcher.closed:
             Deferred.fromCoroutine(patcher.execute("SELECT 1")).addErrback(note)
-
-    def _tell(self, line: str) -> None:
-        self._record(self._chronicle.note, line)
-        self._record(self.say, line)
 
     def _record(self, write: Callable[..., None], *what: Any) -> None:
         """What cannot be written down must not keep a database closed."""
@@ -289,7 +299,3 @@ def _as_ours(error: Exception) -> errors.DowntimeError:
         return error
     LOG.failure("in the critical section")
     return errors.DowntimeError(reason=f"internal error: {type(error).__name__}: {error}", left=errors.Left.REOPENED)
-
-
-def _warn(line: str) -> None:
-    LOG.warn("{line}", line=line)

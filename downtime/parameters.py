@@ -20,11 +20,14 @@ from downtime.target import Target
 # hours. The check interval lets a busy backend notice that its client is gone (14+): 53 ms at 50 ms, measured.
 SERVER_SETTINGS = {
     "tcp_keepalives_idle": "1", "tcp_keepalives_interval": "1", "tcp_keepalives_count": "2",
+    "tcp_user_timeout": "3s",  # Linux sends no keepalives while something it has sent waits to be acknowledged
     "client_connection_check_interval": "50ms",
     "idle_session_timeout": "0",          # control has nothing to say while the patch is applied
     "standard_conforming_strings": "on",  # patches and what psycopg2 quotes are read so
     "client_min_messages": "notice",      # lower: a debugging role floods us; higher: a patch's NOTICEs are lost
 }
+# For sessions that close and open a database: a synchronous standby that is away must not keep it shut.
+NO_STANDBY = {"synchronous_commit": "local"}
 KEEPALIVES = {"keepalives": 1, "keepalives_idle": 5, "keepalives_interval": 1, "keepalives_count": 3}
 
 

@@ -61,7 +61,7 @@ class Plan:
         """What keeps the patch from running now, in complete sentences; none where it may."""
         found = [drift.sentence for drift in self.drift]
         if patch.id not in {other.id for other in self.pending}:
-            return (f"{patch.id} is not pending: it is applied already, or not in this commit.", *found)
+            return (f"{patch.id} is not pending: it is applied already.", *found)
         found += self.lateness_of(patch)
         if earlier := self.before(patch):
             found.append(f"{listing([other.id for other in earlier])} must be applied before {patch.id}.")

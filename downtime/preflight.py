@@ -35,6 +35,8 @@ SELECT current_user AS role,
 """
 
 # Which of these names is no role of the server. Reads pg_roles.
+COUNT_STANDBYS = "SELECT count(*) AS standbys FROM pg_catalog.pg_stat_replication WHERE state = 'streaming'"
+
 SELECT_UNKNOWN_USERS = """
 SELECT name FROM unnest(%s::text[]) AS name
  WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = name) ORDER BY name
@@ -67,6 +69,7 @@ class PreflightRefused(errors.Refused):
     """One or more reasons why the outage must not begin; nothing was closed and nobody was kicked."""
 
     happened = "not now:\n{listing}"
+    next_step = "ask for the deployment again when that has ended or is put right"
 
     def __init__(self, reasons: Sequence[str]) -> None:
         self.reasons = tuple(reasons)
@@ -86,6 +89,9 @@ async def warnings(node: Node, rules: sessions.Rules) -> tuple[str, ...]:
         unknown = await node.execute(SELECT_UNKNOWN_USERS, (sorted(users),))
         found += [f"warning: users.{key} names {row['name']!r}, which is no role of {node.label}: correct it, or"
                   " nobody is protected by it" for row in unknown.rows]
+    if standbys := (await node.execute(COUNT_STANDBYS)).scalar:
+        found.append(f"warning: {standbys} standbys follow this server: the gate closes for their new clients, too, and"
+                     " opens there when they have replayed it")
     return tuple(found)
 
 

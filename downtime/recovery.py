@@ -13,6 +13,7 @@ from typing import Any
 from downtime import errors, fence, guard, marker
 from downtime.install import quote_identifier
 from downtime.node import Node, connect
+from downtime.parameters import NO_STANDBY
 from downtime.target import Target
 
 STATEMENT_SECONDS = 5.0  # it takes 1 ms; an administrator's own ALTER may delay it
@@ -40,7 +41,7 @@ async def reopen(target: Target, *, reactor: Any = None) -> Recovered:
     closed at the moment, which opens by itself.
     """
     node = await connect(target.with_database("postgres"), application_name="fastdowntime reopen",
-                         statement_timeout_seconds=STATEMENT_SECONDS, reactor=reactor)
+                         statement_timeout_seconds=STATEMENT_SECONDS, settings=NO_STANDBY, reactor=reactor)
     try:
         return await _reopen(node, target.database)
     finally:
@@ -57,7 +58,11 @@ async def _reopen(node: Node, database: str) -> Recovered:
             f"to open it: ALTER DATABASE {quote_identifier(database)} ALLOW_CONNECTIONS true"), changed=False)
     if not await guard.take_lease(node, database):
         raise StillDeploying(database=database)
-    await fence.end_deployers(database, seen_from=node)  # nobody opens behind which a patch may still be committed
+    door = await marker.read(node, database)  # its deployer may have opened it before it gave up the lease
+    if not door.closed_by_us:
+        return await _reopen(node, database)
+    if not door.open:  # nobody opens behind which a patch may still be committed; an open one is only marked
+        await fence.end_deployers(database, seen_from=node)
     async with node.transaction():
         await node.execute(marker.opening(database, role=door.role))
     return Recovered(lines=(f"{database} was {door.text}; its deployer is gone",

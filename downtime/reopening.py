@@ -97,7 +97,9 @@ async def patiently(attempt: Callable[[], Awaitable[T]], *, label: str, say: Cal
 def unsure(label: str, error: Exception) -> errors.NeedsOperator:
     """Nobody knows whether the database is open."""
     return errors.NeedsOperator(reason=f"cannot make sure that {label} is open: {error}",
-                                command="python -m downtime reopen", left=errors.Left.UNKNOWN)
+                                command="start the server, or mend the way to it; a living buildmaster then opens the"
+                                        " database, and without one: python -m downtime reopen",
+                                left=errors.Left.UNKNOWN)
 
 
 def _still_closed(label: str, error: fence.SurvivingBackends) -> errors.NeedsOperator:

@@ -35,7 +35,10 @@ SELECT pg_catalog.current_setting('transaction_read_only') = 'off' AS writes,
 
 # The role that has logged in, and no object of the patch in the way of one of PostgreSQL's own name. Until COMMIT.
 OWN_AGAIN = ("SET LOCAL SESSION AUTHORIZATION DEFAULT; SET LOCAL ROLE NONE; "
-             "SET LOCAL search_path = pg_catalog, pg_temp; ")
+             "SET LOCAL search_path = pg_catalog, pg_temp; "
+             # where commits are not waited for, a crash would take back what was reported as deployed
+             "SELECT pg_catalog.set_config('synchronous_commit', 'on', true)"
+             " WHERE pg_catalog.current_setting('synchronous_commit') = 'off'; ")
 
 
 # A query of a patch is run to its end inside the server. Nobody looks at its rows, and libpq would keep all of them in

@@ -12,4 +12,5 @@ INVALID_SCHEMA_NAME = "3F000"
 LOCK_NOT_AVAILABLE = "55P03"
 QUERY_CANCELED = "57014"          # statement_timeout and cancel requests alike
 IN_FAILED_SQL_TRANSACTION = "25P02"
+OUT_OF_MEMORY = "53200"            # the lock table is full
 OF_A_LOST_CONNECTION = ("08", "57P")        # classes: connection exceptions, operator intervention (shutdown, crash)

@@ -13,6 +13,7 @@ from typing import Any
 
 COPY_FROM_CLIENT = "COPY FROM STDIN"
 COPY_TO_CLIENT = "COPY TO STDOUT"
+SET, SET_LOCAL = "SET", "SET LOCAL"
 DISCARD_ALL = "DISCARD ALL"
 
 # Where the parser's name for a statement is not what people say.
@@ -35,7 +36,7 @@ WORDS = {
     "create_trig_stmt": "CREATE TRIGGER", "createdb_stmt": "CREATE DATABASE", "declare_cursor_stmt": "DECLARE",
     "drop_table_space_stmt": "DROP TABLESPACE", "dropdb_stmt": "DROP DATABASE", "index_stmt": "CREATE INDEX",
     "refresh_mat_view_stmt": "REFRESH MATERIALIZED VIEW", "rule_stmt": "CREATE RULE",
-    "sec_label_stmt": "SECURITY LABEL", "variable_set_stmt": "SET", "variable_show_stmt": "SHOW",
+    "sec_label_stmt": "SECURITY LABEL", "variable_show_stmt": "SHOW",
     "view_stmt": "CREATE VIEW",
 }
 
@@ -160,6 +161,8 @@ def _words(name: str, tree: Any) -> str:
         verb, field = OBJECT_FIELDS[name]
         return f"{verb} {_object(tree, field)}"
     match name:
+        case "variable_set_stmt":
+            return SET_LOCAL if tree.is_local else SET
         case "transaction_stmt":
             return TRANSACTION_CONTROL[_enum(tree, "kind").removeprefix("TRANS_STMT_")]
         case "reindex_stmt":

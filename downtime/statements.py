@@ -139,6 +139,8 @@ def _objection(statement: Statement, lane: Lane) -> str:
         return f"{kind} locks clients out of a table for as long as it takes; {statement.instead}"
     if kind == statement_kinds.DISCARD_ALL:
         return f"{kind} gives up the deployment lock; reset what you have set, or DISCARD PLANS, SEQUENCES or TEMP"
+    if lane is Lane.LIVE and kind == statement_kinds.SET_LOCAL:
+        return f"{kind} ends with the transaction, which in a live patch is that statement's own; write SET"
     if lane is Lane.COLD and not statement.transactional:
         return (f"{kind} cannot run inside a transaction, as a cold patch does; put it into a patch of its own that "
                 "declares `-- apply: live`")

@@ -24,7 +24,7 @@ class RunbookBuild(Build):  # type: ignore[misc]
     text: tuple[str, ...] | list[str] = ()  # Buildbot sets it when the build has got a worker
 
     def buildFinished(self, text: list[str], results: int) -> Deferred[None]:
-        finished: Deferred[None] = super().buildFinished(list(self.text) or text, results)
+        finished: Deferred[None] = super().buildFinished(["; ".join(self.text)] if self.text else text, results)
         return finished
 
 

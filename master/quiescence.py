@@ -116,9 +116,11 @@ class Quiescence(BuildbotService):  # type: ignore[misc]
         _beside(self._resume_overdue())
 
     async def _resume_overdue(self) -> None:
+        """Not while another build keeps the tasks quiesced: it would find them running in its downtime."""
         try:
-            for build in sorted(self._overdue):
-                await self._resume(build)
+            if set(await self._owed()) <= self._overdue:
+                for build in sorted(self._overdue):
+                    await self._resume(build)
         finally:
             self._arm()
 

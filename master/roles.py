@@ -35,7 +35,7 @@ from steps.shared.names import SCHEDULERS, BuilderName, ServiceName
 
 LOG = Logger()
 
-NOBODY = "fastdowntime-nobody"  # a role that nobody has
+NOBODY = "nobody (not permitted to anybody, or the state database cannot be read)"  # the refusal names it
 WORKERS = "fastdowntime-"       # how the names of our workers begin
 
 MAY_FORCE: dict[BuilderName, tuple[Role, ...]] = {

@@ -105,7 +105,8 @@ class Admit(RunbookStep):
         if found is None and holder is not None:
             raise StillUnderWay(**facts, holder=deployment_lock.describe(holder))
         if found is None:
-            raise NotRepeated(**facts, rest=await self._what_is_left(node, facts["patch"]))
+            raise NotRepeated(**facts, rest=await self._what_is_left(node, facts["patch"]), left=(
+                errors.Left.REOPENED if self.builder_name is BuilderName.PRODUCTION else errors.Left.OPEN))
         sentence = (f"{found.id} is deployed: {self.environment_name} has it since {found.finished_at:%F %T %Z},"
                     f" applied in {found.seconds:.3f} s; the master died before build {facts['number']} could say so")
         self.say(sentence, headline=sentence)

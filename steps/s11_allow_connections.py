@@ -13,7 +13,7 @@ class AllowConnections(PhaseStep):
     phase = Phase.ALLOW
 
     async def act(self) -> int:
-        self.section.say = self.say  # a server that cannot be reached is waited for: the page says so meanwhile
+        self.section.listen(self.say)  # a server that cannot be reached is waited for: the page says so meanwhile
         return await super().act()
 
     async def details(self, section: Outage, report: PhaseReport) -> None:
@@ -24,5 +24,7 @@ class AllowConnections(PhaseStep):
 
 def opening(outage: phases.Report) -> str:
     """How long the database was closed, and what of that was the patch."""
+    if not outage.applied:
+        return f"open again after {outage.outage_seconds:.3f} s; the patch was rolled back"
     return (f"open again after {outage.outage_seconds:.3f} s: patch {outage.patch_seconds:.3f} s,"
             f" overhead {outage.overhead_seconds:.3f} s")

@@ -30,7 +30,7 @@ class Resume(RunbookStep):
                 failed[command] = f"`{command}` {finished.ended}"
         if failed:
             await self.quiescence.try_again(self.build_id, tuple(failed))
-            self.say(f"{'; '.join(failed.values())}: will be tried again every minute; or start it by hand")
+            self.say(f"{'; '.join(failed.values())}: it is tried again every minute, unless you start it by hand")
             return FAILURE
         await self.quiescence.forget(self.build_id)
         self.say(f"resumed by {wording.count(len(commands), 'command')}")

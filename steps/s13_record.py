@@ -39,15 +39,21 @@ class Record(RunbookStep):
         return SUCCESS
 
     async def _keep(self, report: phases.Report | live.Report) -> None:
-        entry = next((each for each in await self.read_ledger(self.environment) if each.id == self._patch), None)
-        await self.write("ledger", _row(entry))
+        sentence = headline(self._patch, report)
+        self.say(sentence, headline=sentence)
         if isinstance(report, phases.Report):
             await self.write("timeline", phases.timeline(report.phases))
             self.setProperty(Property.OUTAGE_SECONDS, report.outage_seconds, self.name)
         figures = figures_of(self._patch, report)
         await self.setBuildData("outage", json.dumps(figures, sort_keys=True).encode(), "fastdowntime")
-        sentence = headline(self._patch, report)
-        self.say(sentence, headline=sentence)
+        await self.write("ledger", await self._row())
+
+    async def _row(self) -> str:
+        try:
+            entries = await self.read_ledger(self.environment)
+        except errors.DowntimeError as error:  # a server that is gone must not hide what came of the deployment
+            return error.explain()
+        return _row(next((entry for entry in entries if entry.id == self._patch), None))
 
     @property
     def _patch(self) -> str:

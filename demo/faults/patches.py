@@ -86,6 +86,7 @@ REFUSED = (
     refused("an endless expression", "SELECT " + "1+" * 100_000 + "1;", "{path}, line 2, column 1: an expression of"),
     refused("DISCARD ALL", "SELECT 1;\nDISCARD ALL;", "{path}, line 3: DISCARD ALL gives up the", lane=Lane.LIVE),
     refused("VACUUM FULL", "VACUUM FULL account;", "{path}, line 2: VACUUM FULL locks clients out", lane=Lane.LIVE),
+    refused("SET LOCAL", "SET LOCAL search_path = public;", "{path}, line 2: SET LOCAL ends with", lane=Lane.LIVE),
     refused("CLUSTER", "CLUSTER account USING account_pkey;", "{path}, line 2: CLUSTER locks clients out",
             lane=Lane.LIVE),
     refused("REINDEX", "REINDEX DATABASE;", "{path}, line 2: REINDEX DATABASE locks clients out", lane=Lane.LIVE),
@@ -157,7 +158,7 @@ SURVIVING = (
              f"-- {SCRIPT}{ESCAPES}\nSELECT '{SCRIPT}{ESCAPES}';\n"
              f"DO $$ BEGIN RAISE NOTICE '{SCRIPT}{ESCAPES}'; END $$;\nCREATE TABLE \"hostile{SCRIPT}\" (id int);"),
     survives("50,000 statements", "".join(f"INSERT INTO upload (path) VALUES ('path {i}');\n" for i in range(MANY))),
-    survives("timeouts off, live", f"{TIMEOUTS_OFF}SELECT 1;", lane=Lane.LIVE),
+    survives("timeouts off, live", f"{TIMEOUTS_OFF}SELECT 1;".replace("SET LOCAL", "SET"), lane=Lane.LIVE),
     survives("another role, live", "SET ROLE pg_monitor;\nSELECT 1;", lane=Lane.LIVE),
     survives("a hostile search_path, live", HOSTILE_SCHEMA, lane=Lane.LIVE),
     survives("temporary tables, live", "CREATE TEMP TABLE timestamptz (id int);", lane=Lane.LIVE),

@@ -11,10 +11,12 @@ from downtime.node import Node
 from tests.builders import a_node, until
 from tests.databases import Database
 
+MARK = "by a test"
+
 
 async def close(lease: Node, database: Database) -> None:
     async with lease.transaction():
-        await lease.execute(marker.closing(database.name, by="by a test"))
+        await lease.execute(marker.closing(database.name, by=MARK))
 
 
 def is_open(database: Database) -> bool:
@@ -31,7 +33,7 @@ async def test_it_opens_when_the_lease_vanishes(isolation: str, each_database: D
     lease = await a_node(each_database.target.with_database("postgres"))
     watch = guard.Guard(each_database.target, reactor, limit_seconds=30)
     try:
-        await watch.arm(patcher=patcher, lease=lease)
+        await watch.arm(patcher=patcher, lease=lease, mark=MARK)
         await close(lease, each_database)
         watch.leave()
         lease.close()
@@ -49,7 +51,7 @@ async def test_it_opens_when_the_limit_has_passed(database: Database) -> None:
     lease = await a_node(database.target.with_database("postgres"))
     watch = guard.Guard(database.target, reactor, limit_seconds=0.3)
     try:
-        await watch.arm(patcher=patcher, lease=lease)
+        await watch.arm(patcher=patcher, lease=lease, mark=MARK)
         await close(lease, database)
         await until(lambda: is_open(database), "the guard opening")
     finally:
@@ -63,7 +65,7 @@ async def test_it_never_opens_what_carries_no_mark(database: Database) -> None:
     patcher = await a_node(database.target)
     lease = await a_node(database.target.with_database("postgres"))
     watch = guard.Guard(database.target, reactor, limit_seconds=30)
-    await watch.arm(patcher=patcher, lease=lease)
+    await watch.arm(patcher=patcher, lease=lease, mark=MARK)
     database.server.admin_sql(f"ALTER DATABASE {database.name} ALLOW_CONNECTIONS false")
     watch.leave()
     lease.close()
@@ -86,7 +88,7 @@ async def test_it_tries_again_when_somebody_else_is_altering_the_database(each_d
     watch = guard.Guard(each_database.target, reactor, limit_seconds=30)
     administrator = psycopg2.connect(each_database.server.superuser_dsn("postgres"))
     try:
-        await watch.arm(patcher=patcher, lease=lease)
+        await watch.arm(patcher=patcher, lease=lease, mark=MARK)
         await close(lease, each_database)
         administrator.cursor().execute(f"ALTER DATABASE {each_database.name} CONNECTION LIMIT 50")
         watch.leave()
@@ -101,3 +103,28 @@ async def test_it_tries_again_when_somebody_else_is_altering_the_database(each_d
         each_database.server.admin_sql(f"ALTER DATABASE {each_database.name} ALLOW_CONNECTIONS true")
         patcher.close()
         lease.close()
+
+
+async def test_it_never_opens_what_another_deployment_closed(database: Database) -> None:
+    """Ours was opened without it, and the next deployment has closed: that one's patch is not applied yet."""
+    patcher = await a_node(database.target)
+    lease = await a_node(database.target.with_database("postgres"))
+    other = await a_node(database.target.with_database("postgres"))
+    watch = guard.Guard(database.target, reactor, limit_seconds=30)
+    try:
+        await watch.arm(patcher=patcher, lease=lease, mark=MARK)
+        async with other.transaction():
+            await other.execute(marker.closing(database.name, by="by another test"))
+        watch.leave()
+        lease.close()
+        await until(lambda: patcher.closed, "the patching session ending")
+        await until(lambda: database.server.admin_sql("SELECT 1 FROM pg_stat_activity WHERE application_name ="
+                                                      " 'fastdowntime guard'") == [], "the guard ending")
+        left_closed = not is_open(database)
+        async with other.transaction():
+            await other.execute(marker.opening(database.name))
+    finally:
+        for node in (patcher, lease, other):
+            node.close()
+
+    assert left_closed

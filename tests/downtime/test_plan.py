@@ -114,7 +114,7 @@ def test_applied_patch_is_not_pending() -> None:
     planned = plan(stock, applied_as_in(stock, "patch-1"))
 
     assert planned.objections_to(stock.patches[0]) == (
-        "patch-1 is not pending: it is applied already, or not in this commit.",)
+        "patch-1 is not pending: it is applied already.",)
 
 
 def test_problems_of_the_patch_itself_speak_against_it() -> None:

@@ -8,19 +8,19 @@ from dataclasses import replace
 
 import pytest
 
-from downtime import deployment_lock
+from downtime import deployment_lock, safety
 from downtime.apply import Deployment, PatchFailed, TransactionEnded, apply_cold
-from downtime.errors import Left
+from downtime.errors import ConnectionLost, Left
 from downtime.live import STATEMENT_SECONDS, LiveApplication
 from downtime.node import Node
 from downtime.patches import Lane
 from downtime.safety import TIMEOUTS
-from tests.builders import a_deployment, a_node, no_objections
+from tests.builders import a_deployment, a_node, no_objections, until
 from tests.databases import Database
 
 OURS = {"statement_timeout": "21s", "lock_timeout": "3s", "idle_in_transaction_session_timeout": "4s",
         "client_connection_check_interval": "50ms", "idle_session_timeout": "0", "tcp_keepalives_idle": "1",
-        "tcp_keepalives_interval": "1", "tcp_keepalives_count": "2", "tcp_user_timeout": "0",
+        "tcp_keepalives_interval": "1", "tcp_keepalives_count": "2", "tcp_user_timeout": "3000",
         "transaction_timeout": "0"}
 
 # Writes down what each timeout is, as an ordinary statement of the patch.
@@ -170,3 +170,48 @@ async def test_a_session_that_reads_otherwise_from_the_start_runs_nothing(databa
         node.close()
 
     assert database.admin_sql("SELECT to_regclass('added')") == [(None,)]
+
+
+async def test_a_session_that_has_ended_is_told_as_lost(database: Database) -> None:
+    """Asked how it reads SQL when it was gone already, it was reported as an internal error."""
+    node = await a_patcher(database)
+    try:
+        database.admin_sql("SELECT pg_terminate_backend(%s)", (node.pid,))
+        await until(lambda: node.closed, "the session noticing its end")
+        with pytest.raises(ConnectionLost):
+            safety.misreading(node)
+    finally:
+        node.close()
+
+
+async def test_what_is_reported_as_deployed_survives_a_crash(doomed: Database) -> None:
+    """Where commits are not waited for, a crash took back patch and ledger row behind the report."""
+    doomed.server.admin_sql("ALTER SYSTEM SET wal_writer_delay = '10s'")
+    doomed.server.admin_sql("SELECT pg_reload_conf()")
+    doomed.admin_sql(f"ALTER DATABASE {doomed.name} SET synchronous_commit = off")
+    node = await a_patcher(doomed)
+    try:
+        await apply(node, a_deployment())
+    finally:
+        doomed.server.kill()
+        node.close()
+    doomed.server.start()
+
+    assert doomed.admin_sql("SELECT id, to_regclass('added') IS NOT NULL FROM fastdowntime.ledger") == [
+        ("patch-1", True)]
+
+
+async def test_a_last_query_is_not_in_the_way_of_a_deferred_trigger(each_database: Database) -> None:
+    """Its cursor was still open when the trigger came to alter the table: "being used by active queries"."""
+    each_database.admin_sql(
+        "SET ROLE patcher; CREATE FUNCTION widen() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN ALTER TABLE upload ADD COLUMN late int; RETURN NULL; END $$;"
+        " CREATE CONSTRAINT TRIGGER widen AFTER INSERT ON account DEFERRABLE INITIALLY DEFERRED"
+        " FOR EACH ROW EXECUTE FUNCTION widen()")
+    node = await a_patcher(each_database)
+    try:
+        await apply(node, a_deployment(sql="INSERT INTO account (name) VALUES ('x');\nSELECT * FROM upload;"))
+    finally:
+        node.close()
+
+    assert each_database.admin_sql("SELECT late FROM upload") == []
