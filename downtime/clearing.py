@@ -23,6 +23,7 @@ KICK_SECONDS = 10.0     # 1,000 sessions die in about 1 s; what still stands aft
 LOOK_EVERY_SECONDS = 0.02
 FRAGILE_ATTEMPTS = 5    # at ending fragile users' sessions; each finds them all idle, or ends none of them
 FRAGILE_PAUSE_SECONDS = 0.02  # between two: lets transactions end; all of it is outage
+NAMED = 10              # tables in one line of a log
 DRAIN_PACE = (2, 0.02)  # sessions at a time, and seconds between
 
 
@@ -91,8 +92,10 @@ class Clearing:
         ready = self._ready
         async with fragile_tables.locked(users, ready.patcher, ready.control, ours=ready.session_rules.ours) as others:
             if others:
-                self.remarks = (f"may not be locked by the patching role: {', '.join(map(str, others))}: what"
-                                f" {', '.join(sorted(users))} wrote there in the moment of the kick may be lost",)
+                more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
+                self.remarks = (f"could not be locked (for want of rights, or of max_locks_per_transaction):"
+                                f" {', '.join(map(str, others[:NAMED]))}{more}: what {', '.join(sorted(users))} wrote"
+                                " there in the moment of the kick may be lost",)
             await self._kick.everybody(deadline=deadline)
 
     async def drain(self) -> None:

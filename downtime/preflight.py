@@ -34,9 +34,9 @@ SELECT current_user AS role,
  WHERE d.datname = current_database()
 """
 
-# Which of these names is no role of the server. Reads pg_roles.
 COUNT_STANDBYS = "SELECT count(*) AS standbys FROM pg_catalog.pg_stat_replication WHERE state = 'streaming'"
 
+# Which of these names is no role of the server. Reads pg_roles.
 SELECT_UNKNOWN_USERS = """
 SELECT name FROM unnest(%s::text[]) AS name
  WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = name) ORDER BY name

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from demo import web
+from demo.faults import promise
 from demo.faults.moments import BEGUN, QUIESCED, Moment
 from demo.faults.people import ANSWER_SECONDS
 from demo.faults.rows import Finding, expect_whole
 from demo.faults.sample import LIVE_PATCH, PATCH
 from demo.faults.world import World
 from demo.web import RETRY, Build, WebError
-
-SAYS_NOTHING = ("", "building", "finished", "build successful", "lost connection")  # Buildbot's own words
 
 
 def patch_at(moment: Moment) -> str:
@@ -40,11 +39,9 @@ def expect_not_repeated(finding: Finding, world: World, build: Build, moment: Mo
 def expect_told(finding: Finding, world: World, build: Build, moment: Moment, *, applied: bool | None) -> None:
     """The last build of the request ends, its result says what the ledger has, and its headline says why."""
     last = _last_word(world, build)
-    state = world.state(patch_at(moment))
     expect_whole(finding, world, applied=applied, patch=patch_at(moment))
-    finding.expect(last.good == state.recorded, f"the build ended with {last.outcome}, but the patch is"
-                                                f" {'' if state.recorded else 'not '}in:\n{world.story_of(last)}")
-    finding.expect(last.state not in SAYS_NOTHING, f"the build says nothing: {last.state!r}")
+    for sentence in promise.can_be_read(last, world.state(patch_at(moment))):
+        finding.broken.append(f"{sentence}:\n{world.story_of(last)}")
     finding.said = last.state
     _expect_resumed(finding, world, moment)
 
@@ -58,12 +55,12 @@ def expect_deployed(finding: Finding, world: World, build: Build, moment: Moment
 def _last_word(world: World, build: Build) -> Build:
     """The latest build of the request, ended; after it there will be none."""
     def look() -> Build | None:
-        latest = world.builds_of_request(build)[0]
+        latest = world.latest_of_request(build)
         return latest if latest.complete and world.is_done_with(build) else None
     try:
         return web.wait(look, 2 * ANSWER_SECONDS, "the request to be done with")
     except WebError as error:
-        raise AssertionError(f"{error}\n{world.story_of(world.builds_of_request(build)[0])}") from error
+        raise AssertionError(f"{error}\n{world.story_of(world.latest_of_request(build))}") from error
 
 
 def _expect_own_record_ended(finding: Finding, world: World, build: Build) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -20,11 +19,9 @@ from demo.faults.rows import Finding, expect_whole
 from demo.faults.sample import PATCH
 from demo.faults.world import World
 from demo.web import Build
-from steps.shared.names import FORCED_BY, BuilderName, Property
+from steps.shared.names import BuilderName
 
 PATCH_SECONDS = 0.5  # long enough to look again and again who is connected while the patch runs
-RECONFIGURED = "configuration update complete"
-RECONFIGURED_SECONDS = 15.0
 
 # An application's session while the patch sleeps. What fell asleep before this statement began had kicked everybody.
 INTRUDERS = f"""
@@ -69,13 +66,7 @@ def change_settings(world: World, *, spared: tuple[str, ...] = (), outage_limit_
 def _configure(world: World, text: str) -> None:
     """Write the settings and have them read; returns when they are."""
     world.sandbox.settings.write_text(text)
-    process = world.master.process
-    if process is None:
-        return  # its next start will read them
-    before = world.master.log.read_text(errors="replace").count(RECONFIGURED)
-    process.signal(signal.SIGHUP)
-    until(lambda: world.master.log.read_text(errors="replace").count(RECONFIGURED) > before,
-          "the buildmaster to read its settings", RECONFIGURED_SECONDS)
+    assert world.reread(), "the buildmaster should take the new settings"
 
 
 @contextmanager
@@ -118,9 +109,7 @@ def deploy(world: World) -> Build:
 
 def decided(world: World, build: Build) -> Build:
     """An approver lets it through; the decision's own build, ended."""
-    approver = world.as_("approver")
-    request = approver.force(FORCED_BY[BuilderName.APPROVE], build=str(build.id), decision="approve", reason="",
-                             digest=build.properties[Property.DIGEST])
+    request, approver = world.approve(build), world.as_("approver")
     return approver.ended(approver.build_of(BuilderName.APPROVE, request, ANSWER_SECONDS), ANSWER_SECONDS)
 
 

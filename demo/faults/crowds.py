@@ -108,6 +108,7 @@ def does_not_die(world: World) -> Finding:
         build = reach(world, Moment.KICKING)
         until(lambda: world.onlooker_sees(IS_CLOSED[world.gate]), "the gate to close")
         outcome = see_through(world, build)
-        finding = refused(world, outcome.build, f"the limit of {FROZEN_LIMIT_SECONDS} s has passed; it was waiting for pid", untouched=False)
+        limit = f"the limit of {FROZEN_LIMIT_SECONDS} s has passed; it was waiting for pid"
+        finding = refused(world, outcome.build, limit, untouched=False)
     finding.seconds = outcome.seconds
     return finding

@@ -22,7 +22,7 @@ from demo.sandbox import DATABASE, ENVIRONMENTS, SCHEMA, SandboxError
 from demo.web import Build
 from downtime.lanes import Lane
 from downtime.live import STATEMENT_SECONDS
-from steps.shared.names import FORCED_BY, BuilderName, Property
+from steps.shared.names import BuilderName, Property
 
 LIMIT_SECONDS = 120      # of an outage: 50,000 statements take their time on a busy machine
 VERDICT_SECONDS = 150.0
@@ -117,8 +117,7 @@ class Landings:
         """Approve what was offered to production, and see it end."""
         builder = BuilderName.PRODUCTION if lane is Lane.COLD else BuilderName.LIVE
         build = self.world.awaits_approval(self._offered(patch_id, builder))
-        self.world.as_("architect").force(FORCED_BY[BuilderName.APPROVE], build=str(build.id), decision="approve",
-                                          reason="it survives", digest=build.properties[Property.DIGEST])
+        self.world.approve(build, by="architect", reason="it survives")
         return self.world.as_("operator").ended(build, DEPLOYED_SECONDS)
 
     def ledger(self, environment: str, patch_id: str) -> list[tuple[Any, ...]]:

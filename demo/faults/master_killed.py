@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from demo.faults.aftermath import expect_not_repeated
 from demo.faults.moments import Moment, reach
-from demo.faults.rows import Finding, Row, measured
+from demo.faults.rows import Finding, Row, expect_whole, measured
 from demo.faults.world import World
+from demo.web import Build
 
 FAULT = "kill -9 of the master"
 LIMIT_SECONDS = 0.25
@@ -42,5 +43,15 @@ def _killed_at(moment: Moment) -> Callable[[World], Finding]:
         finding = measured(world, since)
         world.restart_master()
         expect_not_repeated(finding, world, build, moment, applied=moment is Moment.AFTER_COMMIT)
+        if moment is Moment.WAITING:
+            _expect_still_deployable(finding, world, build)
         return finding
     return play
+
+
+def _expect_still_deployable(finding: Finding, world: World, build: Build) -> None:
+    """What asks again is no empty shell: an approval of it deploys."""
+    again = world.awaits_approval(world.later_build(build))
+    world.approve(again)
+    finding.expect(world.ended(again).good, f"its approval should deploy it:\n{world.story_of(again)}")
+    expect_whole(finding, world, applied=True)

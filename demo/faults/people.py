@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from demo import web
 from demo.faults.sample import LIVE_PATCH, PATCH
 from demo.sandbox import Sandbox
+from demo.stage import WAITING
 from demo.web import Build, Web
 from steps.shared.names import FORCED_BY, BuilderName, Property
 
@@ -42,14 +43,17 @@ class People:
             now = self.as_("operator").build(build)
             if now.complete:
                 raise web.WebError(0, f"should wait for approval:\n{self.as_('operator').story_of(now)}")
-            waits = any(step.state.startswith("waiting for approval") for step in self.as_("operator").steps(now))
-            return now if waits else None
+            return now if self.is_asking(now) else None
         return web.wait(look, ANSWER_SECONDS, "the build to wait for its approval")
 
-    def approve(self, build: Build) -> None:
-        """An approver lets it through; not waited for."""
-        self.as_("approver").force(FORCED_BY[BuilderName.APPROVE], build=str(build.id), decision="approve", reason="",
-                                   digest=build.properties[Property.DIGEST])
+    def is_asking(self, build: Build) -> bool:
+        """Whether it waits for its approval now."""
+        return any(step.state.startswith(WAITING) for step in self.as_("operator").steps(build))
+
+    def approve(self, build: Build, *, by: str = "approver", reason: str = "") -> int:
+        """Somebody lets it through; not waited for. Returns the build request of the decision."""
+        return self.as_(by).force(FORCED_BY[BuilderName.APPROVE], build=str(build.id), decision="approve",
+                                  reason=reason, digest=build.properties[Property.DIGEST])
 
     def ended(self, build: Build) -> Build:
         return self.as_("operator").ended(build, ENDED_SECONDS)
@@ -61,19 +65,25 @@ class People:
 
     def builds_of_request(self, build: Build) -> list[Build]:
         """Every build that was made of the same request, latest first."""
-        (found,) = self.as_("operator").get(f"builds/{build.id}")["builds"]
-        rows = self.as_("operator").get(f"buildrequests/{found['buildrequestid']}/builds", order="-number")["builds"]
+        rows = self.as_("operator").get(f"buildrequests/{self._request_of(build)}/builds", order="-number")["builds"]
         return [self.as_("operator").build(replace(build, id=row["buildid"])) for row in rows]
+
+    def latest_of_request(self, build: Build) -> Build:
+        """The latest build that was made of the same request."""
+        return self.as_("operator").build_of(build.builder, self._request_of(build), ANSWER_SECONDS)
 
     def is_done_with(self, build: Build) -> bool:
         """Whether Buildbot will make no further build of the same request."""
-        (found,) = self.as_("operator").get(f"builds/{build.id}")["builds"]
-        (request,) = self.as_("operator").get(f"buildrequests/{found['buildrequestid']}")["buildrequests"]
+        (request,) = self.as_("operator").get(f"buildrequests/{self._request_of(build)}")["buildrequests"]
         return bool(request["complete"])
 
     def later_build(self, build: Build) -> Build:
         """The build that Buildbot makes of the same request after a restart."""
         def look() -> Build | None:
-            latest = self.builds_of_request(build)[0]
+            latest = self.latest_of_request(build)
             return latest if latest.id != build.id else None
         return web.wait(look, ANSWER_SECONDS, "the request to be built again")
+
+    def _request_of(self, build: Build) -> int:
+        (found,) = self.as_("operator").get(f"builds/{build.id}")["builds"]
+        return int(found["buildrequestid"])

@@ -18,7 +18,7 @@ from demo.web import Build
 
 MOMENTS_SECONDS = 15.0   # for the door to open: generous, on a busy machine; what was measured is printed
 SAYS_NOTHING = {"", "not reached", "finished", "running", "building", "build successful", "failed", "exception",
-                "cancelled", "retry"}
+                "cancelled", "retry", "lost connection"}  # Buildbot's own words
 
 
 def is_open(*, open_seconds: float, at_the_end_seconds: float, shut_seconds: float, dead_seconds: float

@@ -6,21 +6,18 @@ import contextlib
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import yaml
 
 from demo.buildmaster import Buildmaster
 from demo.faults.aftermath import expect_deployed, patch_at
 from demo.faults.moments import Moment, let_go_on, reach
-from demo.faults.people import ANSWER_SECONDS, ENDED_SECONDS
-from demo.faults.rows import Finding, Row, expect_whole
+from demo.faults.people import ENDED_SECONDS, People
+from demo.faults.rows import Finding, Row
 from demo.faults.state import STATE, backup
 from demo.faults.world import World
 from demo.sandbox import ROOT, SAMPLES, Sandbox
 from demo.servers import free_port
-from demo.web import Build, Web, wait
-from steps.shared.names import FORCED_BY, BuilderName, Property
 
 SLEEP_SECONDS = 5.0      # of the first deployer's patch: as long as the second needs to ask
 REFUSED = 1              # exit status
@@ -45,7 +42,7 @@ def _terminal(world: World) -> Finding:
     finding = Finding()
     finding.expect(HOLDER in "".join(done), f"the terminal was not told who holds the lock: {''.join(done)}")
     expect_deployed(finding, world, build, Moment.LIVE)
-    finding.said = _line_with(HOLDER, "".join(done))
+    finding.said = "".join(done).strip()
     return finding
 
 
@@ -64,41 +61,26 @@ def _terminal_at_the_gate(world: World) -> Finding:
     return finding
 
 
-def _line_with(words: str, text: str) -> str:
-    return next((line for line in text.splitlines() if words in line), "")
-
-
 def _apply(world: World, moment: Moment) -> subprocess.Popen[str]:
     return world.sandbox.start_downtime("apply", patch_at(moment), "--environment", "production", "--no-probe", "--yes")
 
 
 def _second_master(world: World) -> Finding:
-    with second_master(world) as (web, approver):
+    with _beside(world) as rival:
         build = reach(world, Moment.LIVE, sleep_seconds=2 * SLEEP_SECONDS)
-        request = web.force(FORCED_BY[BuilderName.LIVE], patch=patch_at(Moment.LIVE))
-        rival = web.build_of(BuilderName.LIVE, request, ANSWER_SECONDS)
-        waiting = _when_it_waits(web, rival)
-        approver.force(FORCED_BY[BuilderName.APPROVE], build=str(waiting.id), decision="approve", reason="",
-                       digest=waiting.properties[Property.DIGEST])
-        ended = web.ended(waiting, ENDED_SECONDS)
+        waiting = rival.ask(patch_at(Moment.LIVE))
+        rival.approve(waiting)
+        ended = rival.ended(waiting)
         finding = Finding()
-        finding.expect(not ended.good and HOLDER in web.story_of(ended), f"not refused:\n{web.story_of(ended)}")
+        finding.expect(not ended.good and HOLDER in rival.story_of(ended), f"not refused:\n{rival.story_of(ended)}")
         expect_deployed(finding, world, build, Moment.LIVE)
         finding.said = ended.state
-        expect_whole(finding, world, applied=True, patch=patch_at(Moment.LIVE))
         return finding
 
 
-def _when_it_waits(web: Web, build: Build) -> Build:
-    def look() -> Build | None:
-        waits = any(step.state.startswith("waiting for approval") for step in web.steps(build))
-        return web.build(build) if waits else None
-    return wait(look, ANSWER_SECONDS, "the second master to ask for an approval")
-
-
-@contextmanager
-def second_master(world: World) -> Iterator[tuple[Web, Web]]:
-    """One from a backup of the first, with an operator's and an approver's session; both run."""
+@contextlib.contextmanager
+def _beside(world: World) -> Iterator[People]:
+    """People at a second master, made from a backup of the first; both run."""
     folder = world.sandbox.folder / "second"
     sandbox = Sandbox(folder, {}, free_port())
     _copy(world, sandbox)
@@ -106,8 +88,7 @@ def second_master(world: World) -> Iterator[tuple[Web, Web]]:
     try:
         master.create()  # so that it takes what the first has claimed in the copy for its own
         master.start()
-        yield tuple(Web.signed_in(sandbox.address, name, world.sandbox.passwords[name])  # type: ignore[misc]
-                    for name in ("operator", "approver"))
+        yield People(sandbox)
     finally:
         master.stop()
         shutil.rmtree(folder)

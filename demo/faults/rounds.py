@@ -144,19 +144,16 @@ class Table:
 
 def _settled(world: World, build: Build, draw: Draw) -> list[Build]:
     """Every build of the request, latest first, when the latest has ended or waits for somebody's word again."""
-    operator = world.as_("operator")
-    request = operator.get(f"builds/{build.id}")["builds"][0]["buildrequestid"]
-
     def look() -> bool | None:
-        (latest,) = operator.get(f"buildrequests/{request}/builds", order="-number", limit=1)["builds"]
-        if latest["complete"]:
-            return True if latest["results"] != web.RETRY else None
-        is_asking = latest["buildid"] != build.id or not draw.approved or _came_to_nothing(operator, build)
-        return True if is_asking and _waits(operator, latest["buildid"]) else None
+        latest = world.latest_of_request(build)
+        if latest.complete:
+            return True if latest.results != web.RETRY else None
+        is_unanswered = latest.id != build.id or not draw.approved or _came_to_nothing(world.as_("operator"), build)
+        return True if is_unanswered and world.is_asking(latest) else None
     try:
         web.wait(look, SETTLED_SECONDS, "the last build to end, or to wait for its approval")
     except web.WebError as error:
-        raise AssertionError(f"{error}\n{world.story_of(world.builds_of_request(build)[0])}") from error
+        raise AssertionError(f"{error}\n{world.story_of(world.latest_of_request(build))}") from error
     return world.builds_of_request(build)
 
 
@@ -164,11 +161,6 @@ def _came_to_nothing(operator: Web, build: Build) -> bool:
     """Whether the approval was not accepted, because production could not be asked at that moment."""
     return any(each.complete and not each.good and each.properties.get(Property.BUILD) == str(build.id)
                for each in operator.builds(BuilderName.APPROVE, limit=2))
-
-
-def _waits(operator: Web, build_id: int) -> bool:
-    steps = operator.get(f"builds/{build_id}/steps")["steps"]
-    return any(step["state_string"].startswith("waiting for approval") for step in steps)
 
 
 def _ended(state: State, builds: list[Build]) -> Ended:

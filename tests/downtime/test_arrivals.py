@@ -11,12 +11,15 @@ from time import monotonic
 import psycopg2
 import pytest
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
 
-from downtime import ready, sessions
+from downtime import sessions
 from downtime.kicking import Kick, SessionsSurvive
-from downtime.outage import Outage
-from tests.builders import a_deployment, a_node, no_objections, until
+from downtime.phases import Phase
+from tests.builders import a_deployment, a_node, pause, until
 from tests.databases import Database
+from tests.downtime.outages import prepared
 
 SLOWLY = "-c post_auth_delay=1"  # seconds between the server's last look at the gate and the client being visible
 
@@ -67,14 +70,9 @@ async def a_client_on_its_way(database: Database) -> AsyncIterator[None]:
 @pytest.mark.parametrize("gate", ["hold", "refuse"])
 async def test_a_client_that_was_half_way_in_is_gone_before_the_patch(gate: str, each_database: Database) -> None:
     """It has passed the gate and shows in no list of sessions yet; it was connected in the middle of the patch."""
-    outage = Outage(each_database.target, a_deployment(sql=NOBODY_MAY_BE_HERE),
-                    ready.Rules(gate=gate, spared=frozenset({"postgres"})))
-    try:
-        await outage.prepare(no_objections)
-        async with a_client_on_its_way(each_database):
-            report = await outage.run()
-    finally:
-        await outage.close()
+    patch = a_deployment(sql=NOBODY_MAY_BE_HERE)
+    async with prepared(each_database, patch, gate=gate) as outage, a_client_on_its_way(each_database):
+        report = await outage.run()
 
     assert (report.error, report.applied) == (None, True)
 
@@ -90,3 +88,51 @@ async def test_a_client_that_does_not_end_its_start_up_ends_the_kick_at_its_dead
                 await kick.everybody(deadline=monotonic() - 1)
     finally:
         node.close()
+
+
+# Clients that wait for the lock that they need to get in.
+QUEUED = """
+SELECT count(*) FROM pg_locks
+ WHERE locktype = 'object' AND classid = 'pg_database'::regclass AND mode = 'RowExclusiveLock' AND NOT granted
+"""
+
+
+def _copy(database: Database) -> None:
+    """Keeps new clients of a database waiting while it waits, five seconds at most, for the others to leave."""
+    with contextlib.suppress(psycopg2.Error):  # they do not
+        database.server.admin_sql(f"CREATE DATABASE copy_of_{database.name} TEMPLATE {database.name}")
+
+
+def _connect(database: Database) -> None:
+    with contextlib.suppress(psycopg2.Error):  # refused, when its turn comes
+        database.connect("app")
+
+
+@pytest.mark.parametrize("gate", ["hold", "refuse"])
+async def test_a_client_that_queues_outside_is_not_waited_for(gate: str, each_database: Database) -> None:
+    """Somebody makes a copy of the database: the client has not passed anything, and the kick waited for it."""
+    admin = psycopg2.connect(each_database.server.superuser_dsn("postgres"))
+    admin.autocommit = True
+
+    def queued() -> bool:
+        with admin.cursor() as cursor:
+            cursor.execute(QUEUED)
+            return bool(cursor.fetchone() == (1,))
+
+    async with prepared(each_database, a_deployment(sql="SELECT pg_sleep(0.5);"), gate=gate) as outage:
+        copying = deferToThread(_copy, each_database)
+        await pause(0.1)
+        connecting = deferToThread(_connect, each_database)
+        await until(queued, "the client queueing behind the copy")
+        ended = outage.watch(Phase.KICK)
+        running = Deferred.fromCoroutine(outage.run())
+        kicked = await ended
+        still_queued = queued()
+        report = await running
+        await copying
+        await connecting
+    admin.close()
+    each_database.server.admin_sql(f"DROP DATABASE IF EXISTS copy_of_{each_database.name}")
+    print(f"{each_database.server.installation}, gate {gate}: kicked in {kicked.seconds * 1000:.0f} ms")
+
+    assert (still_queued, report.error, report.applied) == (True, None, True)

@@ -7,29 +7,19 @@ import pytest
 
 from downtime import errors
 from downtime.blockers import Holder, PatchLockedOut
-from downtime.outage import Outage
 from downtime.phases import Report
-from downtime.ready import Rules
-from tests.autovacuum import autovacuum_on_upload
-from tests.builders import a_deployment, no_objections
+from tests.builders import a_deployment
 from tests.databases import Database
+from tests.downtime.outages import prepared, run
+from tests.downtime.vacuumed import vacuumed
 
 AT_ONCE = "SELECT 1;\nLOCK TABLE account IN ACCESS EXCLUSIVE MODE NOWAIT;"
-ALTER = "ALTER TABLE upload ADD COLUMN added int;"
+ALTER = "ALTER TABLE account ADD COLUMN added int;"
 SPARED = frozenset({"postgres", "monitor"})
 
-async def prepared(database: Database, sql: str, *, kick: str = "all") -> Outage:
-    outage = Outage(database.target, a_deployment(sql=sql), Rules(spared=SPARED, kick=kick))
-    await outage.prepare(no_objections)
-    return outage
 
-
-async def run(database: Database, sql: str) -> Report:
-    outage = await prepared(database, sql)
-    try:
-        return await outage.run()
-    finally:
-        await outage.close()
+async def applied(database: Database, sql: str) -> Report:
+    return await run(database, a_deployment(sql=sql), spared=SPARED)
 
 
 def locked_out(report: Report) -> str:
@@ -42,7 +32,7 @@ async def test_a_spared_transaction_in_the_way_is_named_with_what_it_holds(each_
     """File, line, pid, user, application, table, mode and age: an operator need not look for it."""
     reader = psycopg2.connect(each_database.superuser_dsn, application_name="psql")
     reader.cursor().execute("SELECT FROM account; SELECT FROM upload")
-    report = await run(each_database, AT_ONCE)
+    report = await applied(each_database, AT_ONCE)
     pid = reader.get_backend_pid()
     reader.close()
 
@@ -57,7 +47,7 @@ async def test_a_lock_on_a_row_is_told_like_one_on_a_table(database: Database) -
     """The patch waits for a transaction then, not for a table; what that holds is told all the same."""
     spared = psycopg2.connect(database.superuser_dsn)
     spared.cursor().execute("UPDATE account SET name = 'x' WHERE id = 1")
-    report = await run(database, "SELECT FROM account WHERE id = 1 FOR UPDATE NOWAIT;")
+    report = await applied(database, "SELECT FROM account WHERE id = 1 FOR UPDATE NOWAIT;")
     spared.close()
 
     assert "RowExclusiveLock on public.account" in locked_out(report)
@@ -65,14 +55,13 @@ async def test_a_lock_on_a_row_is_told_like_one_on_a_table(database: Database) -
 
 async def test_a_prepared_transaction_is_named_by_its_gid(each_database: Database) -> None:
     """It has no session that could be kicked; here it came after the preflight had found none."""
-    outage = await prepared(each_database, AT_ONCE)
-    client = each_database.connect("app")
-    client.cursor().execute("BEGIN; UPDATE account SET name = 'x'; PREPARE TRANSACTION 'left over'")
-    try:
-        report = await outage.run()
-    finally:
-        await outage.close()
-        each_database.admin_sql("ROLLBACK PREPARED 'left over'")
+    async with prepared(each_database, a_deployment(sql=AT_ONCE), spared=SPARED) as outage:
+        client = each_database.connect("app")
+        client.cursor().execute("BEGIN; UPDATE account SET name = 'x'; PREPARE TRANSACTION 'left over'")
+        try:
+            report = await outage.run()
+        finally:
+            each_database.admin_sql("ROLLBACK PREPARED 'left over'")
 
     told = locked_out(report)
     assert 'prepared transaction "left over", for ' in told
@@ -86,8 +75,8 @@ async def test_an_autovacuum_on_the_patched_table_costs_next_to_nothing(each_dat
 
     With the server's own, 1 s, each patch of a table that was being vacuumed kept the database closed so long.
     """
-    async with autovacuum_on_upload(each_database):
-        report = await run(each_database, ALTER)
+    async with vacuumed(each_database):
+        report = await applied(each_database, ALTER)
     print(f"{each_database.server.installation}: {report.patch_seconds * 1000:.0f} ms")
 
     assert report.error is None
@@ -97,12 +86,12 @@ async def test_an_autovacuum_on_the_patched_table_costs_next_to_nothing(each_dat
 @pytest.mark.deadline(seconds=90)
 async def test_an_autovacuum_against_wraparound_is_not_waited_for_and_named(database: Database) -> None:
     """It gives way to nobody."""
-    async with autovacuum_on_upload(database, prevents_wraparound=True):
-        report = await run(database, ALTER)
+    async with vacuumed(database, against_wraparound=True):
+        report = await applied(database, ALTER)
 
     told = locked_out(report)
     assert "autovacuum to prevent wraparound, for " in told
-    assert "ShareUpdateExclusiveLock on public.upload" in told
+    assert "ShareUpdateExclusiveLock on public.account" in told
     assert report.outage_seconds < 25
 
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from time import monotonic
@@ -15,16 +11,7 @@ import pytest
 from downtime import deployment_lock, errors, fence
 from tests.builders import a_node, until
 from tests.databases import Database
-
-
-@contextmanager
-def stopped(pid: int) -> Iterator[None]:
-    """A backend that does not end, whatever it is told."""
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
+from tests.downtime.outages import stopped
 
 
 async def test_a_backend_is_gone_when_the_fence_returns(each_database: Database) -> None:

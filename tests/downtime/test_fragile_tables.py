@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Any
@@ -11,34 +11,27 @@ from typing import Any
 import psycopg2
 import pytest
 
+from demo import application
 from demo.flapping import TABLE, flapping
+from demo.servers import Server
 from downtime import errors, fragile_tables
 from downtime.node import Node
-from downtime.outage import Outage
 from downtime.phases import Report
-from downtime.ready import Rules
-from tests.autovacuum import autovacuum_on_upload
-from tests.builders import a_deployment, a_node, no_objections, pause, until
-from tests.databases import Database
-
-FRAGILE = frozenset({"process_upload"})
-ADMINS = frozenset({"postgres"})  # the tests' own look-ups
+from tests.builders import a_deployment, a_node, pause, until
+from tests.databases import Database, create
+from tests.downtime.outages import FRAGILE, run
+from tests.downtime.vacuumed import vacuumed
 
 
-async def run(database: Database, sql: str = "SELECT 1;", **rules: Any) -> Report:
-    given = Rules(**{"fragile": FRAGILE, "spared": ADMINS, "keep": False, **rules})
-    outage = Outage(database.target, a_deployment(sql=sql), given)
-    try:
-        await outage.prepare(no_objections)
-        return await outage.run()
-    finally:
-        await outage.close()
+async def run_in_vain(database: Database, **rules: Any) -> Report:
+    """An outage that keeps nothing."""
+    return await run(database, a_deployment(sql="SELECT 1;"), keep=False, **rules)
 
 
 async def one_round(database: Database) -> str:
     """One outage that keeps nothing; says how it ended."""
     try:
-        report = await run(database)
+        report = await run_in_vain(database)
     except errors.Refused as error:
         return type(error).__name__
     return type(report.error).__name__ if report.error else "kicked"
@@ -119,7 +112,7 @@ async def test_a_table_that_may_not_be_locked_stops_nothing(database: Database) 
     """Who owns other tables may deploy all the same; the tables are there to be named in the log."""
     database.admin_sql("CREATE TABLE foreign_one (id int); GRANT INSERT ON foreign_one TO process_upload")
     database.connect("process_upload")
-    report = await run(database)
+    report = await run_in_vain(database)
 
     assert (report.error, len(report.kicked)) == (None, 1)
 
@@ -129,7 +122,7 @@ async def test_a_spared_user_that_is_writing_where_fragile_ones_do_is_named(data
     database.connect("process_upload")
     spared = psycopg2.connect(database.superuser_dsn, application_name="psql")
     spared.cursor().execute("INSERT INTO upload (path) VALUES ('x')")
-    report = await run(database)
+    report = await run_in_vain(database)
     spared.close()
 
     assert isinstance(report.error, fragile_tables.FragileTablesLocked)
@@ -142,7 +135,7 @@ async def test_nothing_is_locked_for_fragile_users_who_are_not_connected(databas
     """Then a spared writer is in nobody's way, and no outage is any longer for it."""
     spared = psycopg2.connect(database.superuser_dsn)
     spared.cursor().execute("INSERT INTO upload (path) VALUES ('x')")
-    report = await run(database)
+    report = await run_in_vain(database)
     spared.close()
 
     assert report.error is None
@@ -152,7 +145,7 @@ async def test_a_policy_that_kicks_only_transactions_never_ends_a_fragile_sessio
     """Neither in the outage nor, when it is idle, after it: it may begin in that very moment."""
     fragile = database.connect("process_upload")
     database.connect("app")
-    report = await run(database, kick="transactions")
+    report = await run_in_vain(database, kick="transactions")
     fragile.cursor().execute("SELECT 1")
 
     assert (report.error, [session.user for session in report.drained]) == (None, ["app"])
@@ -162,8 +155,37 @@ async def test_a_policy_that_kicks_only_transactions_never_ends_a_fragile_sessio
 async def test_an_autovacuum_on_a_table_of_fragile_users_refuses_nothing(each_database: Database) -> None:
     """Its lock is in the way of ours, and it may take hours; but it gives way to who waits for it."""
     each_database.connect("process_upload")
-    async with autovacuum_on_upload(each_database):
-        report = await run(each_database)
+    async with vacuumed(each_database):
+        report = await run_in_vain(each_database)
     print(f"{each_database.server.installation}: kicked in {report.phases[2].seconds * 1000:.0f} ms")
 
     assert (report.error, len(report.kicked)) == (None, 1)
+
+
+@pytest.fixture
+def cramped(tmp_path_factory: pytest.TempPathFactory, server: Server) -> Iterator[Database]:
+    """A database with more tables of a fragile user than its server has room for locks."""
+    own = Server.create(tmp_path_factory.mktemp("cramped") / "server", server.installation, settings={
+        "max_connections": "20", "max_locks_per_transaction": "10", "max_worker_processes": "0",
+        "max_wal_senders": "0"})
+    own.start()
+    own.admin_sql(application.ROLES)
+    database = create(own)
+    for hundred in range(20):
+        database.admin_sql("SET ROLE patcher; DO $$ BEGIN FOR i IN 1..100 LOOP"
+                           f" EXECUTE format('CREATE TABLE many_{hundred}_%s (id int)', i);"
+                           f" EXECUTE format('GRANT INSERT ON many_{hundred}_%s TO process_upload', i);"
+                           " END LOOP; END $$")
+    yield database
+    database.close_connections()
+    own.destroy()
+
+
+@pytest.mark.deadline(seconds=90)
+async def test_a_server_without_room_for_so_many_locks_is_deployed_to(cramped: Database) -> None:
+    """"Out of shared memory" refused each deployment; what could not be locked is said in the log."""
+    cramped.connect("process_upload")
+    report = await run_in_vain(cramped)
+
+    assert (report.error, len(report.kicked)) == (None, 1)
+    assert "public.many_19_100" in report.phases[2].log

@@ -20,9 +20,9 @@ from twisted.internet import reactor
 from demo.proxy import Proxy
 from downtime import errors, gate
 from downtime.node import Node
-from downtime.target import Target
 from tests.builders import PATIENCE_SECONDS, a_node, pause, until
 from tests.databases import Database
+from tests.downtime.outages import through
 
 GATES = ("hold", "refuse")
 ROOT = Path(__file__).parents[2]
@@ -284,8 +284,48 @@ async def test_silence_is_no_proof(kind: str, database: Database) -> None:
     witness = await a_node(database.target)
     with Proxy("127.0.0.1", database.server.port) as proxy:
         proxy.cut()
-        target = Target(dsn=database.target.dsn.replace(f":{database.server.port}/", f":{proxy.port}/"),
-                        password=database.target.password)
         with pytest.raises(gate.GateUnproved):
-            await gate.prove(target, kind, reactor, witness=witness)
+            await gate.prove(through(proxy, database), kind, reactor, witness=witness)
     witness.close()
+
+
+@pytest.fixture
+def without_its_standby(doomed: Database) -> Database:
+    """A database whose server waits at each COMMIT for a synchronous standby that is away."""
+    doomed.server.admin_sql("ALTER SYSTEM SET synchronous_standby_names = 'away'")
+    doomed.server.admin_sql("SELECT pg_reload_conf()")
+    return doomed
+
+
+async def waits_for_a_standby(database: Database) -> None:
+    """Until new sessions know that there is one to wait for."""
+    await until(lambda: database.admin_sql("SHOW synchronous_standby_names") == [("away",)], "the server's new setting")
+
+
+async def test_an_absent_synchronous_standby_keeps_nothing_shut(without_its_standby: Database) -> None:
+    """The COMMIT that closed never came back, and neither did the one that was to open: shut until it returned."""
+    await waits_for_a_standby(without_its_standby)
+    async with armed("refuse", without_its_standby) as (door, patcher):
+        with pytest.raises(ZeroDivisionError):  # noqa: PT012 - the transaction is what raises
+            async with patcher.transaction():
+                await door.prevent()
+                await is_shut_out("refuse", Client(without_its_standby))
+                _ = 1 // 0
+        await door.allow()
+
+        await gets_in(without_its_standby)
+
+
+async def test_a_guard_does_not_wait_for_an_absent_standby(without_its_standby: Database) -> None:
+    """A dead deployer and a dead standby at once: the guard opens all the same."""
+    await waits_for_a_standby(without_its_standby)
+    door = a_gate("refuse", without_its_standby)
+    patcher = await a_node(without_its_standby.target)
+    try:
+        await door.arm(patcher)
+        await patcher.execute("BEGIN")
+        await door.prevent()
+        await door.disarm()
+        await gets_in(without_its_standby)
+    finally:
+        patcher.close()

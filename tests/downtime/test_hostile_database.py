@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 from typing import Any
 
 import psycopg2
@@ -12,22 +10,8 @@ import pytest
 
 from downtime import errors, preflight
 from downtime.kicking import SessionsSurvive
-from downtime.outage import Outage
-from downtime.phases import Report
-from downtime.ready import Rules
-from tests.builders import a_deployment, no_objections
 from tests.databases import Database
-
-RULES = Rules(spared=frozenset({"postgres"}), fragile=frozenset({"process_upload"}))
-
-
-async def run(database: Database) -> Report:
-    outage = Outage(database.target, a_deployment(), RULES)
-    try:
-        await outage.prepare(no_objections)
-        return await outage.run()
-    finally:
-        await outage.close()
+from tests.downtime.outages import run, stopped
 
 
 def applied(database: Database) -> list[Any]:
@@ -50,12 +34,9 @@ async def test_a_server_without_a_connection_left_is_not_touched(database: Datab
 async def test_a_session_that_does_not_die_ends_the_outage(database: Database) -> None:
     """As in a loop of a procedural language, which hears of its end when it returns: named, open, nothing applied."""
     deaf = database.connect("app").get_backend_pid()
-    os.kill(deaf, signal.SIGSTOP)
-    try:
+    with stopped(deaf):
         report = await run(database)
         psycopg2.connect(database.dsn_of("app"), connect_timeout=5).close()
-    finally:
-        os.kill(deaf, signal.SIGCONT)
 
     assert isinstance(report.error, SessionsSurvive)
     assert f"pid {deaf} app" in str(report.error)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -20,6 +18,7 @@ from downtime.node import Node
 from downtime.sessions import Rules
 from tests.builders import PATIENCE_SECONDS, a_node, until
 from tests.databases import Database
+from tests.downtime.outages import stopped
 
 ADMINS = frozenset({"postgres"})  # the tests' own look-ups, which may still be ending
 
@@ -197,13 +196,10 @@ async def test_an_abort_ends_the_kick_before_its_next_look(database: Database) -
 async def test_a_session_that_does_not_die_is_named_at_the_deadline(database: Database) -> None:
     """A backend that hears no signal, as one in a loop of a procedural language hears none."""
     client = database.connect("app")
-    os.kill(client.get_backend_pid(), signal.SIGSTOP)
-    try:
+    with stopped(client.get_backend_pid()):
         async with a_control(database) as node:
             with pytest.raises(kicking.SessionsSurvive, match=f"pid {client.get_backend_pid()} app"):
                 await a_kick(node).everybody(deadline=monotonic() + 0.5)
-    finally:
-        os.kill(client.get_backend_pid(), signal.SIGCONT)
 
 
 async def test_who_arrives_is_looked_for_before_who_is_there(each_database: Database) -> None:

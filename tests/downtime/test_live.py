@@ -125,3 +125,18 @@ async def test_a_ledger_that_cannot_be_written_does_not_read_as_untouched(databa
     assert caught.value.left is errors.Left.OPEN
     assert (report.resumed, recorded(database)) == (1, [("patch-1", "live")])
     assert database.admin_sql("SELECT count(*) FROM account WHERE name = 'once'") == [(1,)]
+
+
+async def test_a_resumed_patch_has_its_search_path_again(database: Database) -> None:
+    """The second run is another session: what the first had SET was gone, and the rest went into another schema."""
+    database.admin_sql("CREATE SCHEMA reporting AUTHORIZATION patcher")
+    sql = "SET search_path = reporting;\nINSERT INTO later VALUES (1);\nCREATE TABLE added (id int);"
+    with pytest.raises(LivePatchFailed, match="1 of 3 statements are in"):
+        await apply(database, sql)
+    database.admin_sql("SET ROLE patcher; CREATE TABLE reporting.later (id int); CREATE TABLE public.later (id int)")
+    report = await apply(database, sql)
+
+    assert (report.resumed, recorded(database)) == (1, [("patch-1", "live")])
+    assert database.admin_sql("SELECT to_regclass('reporting.added') IS NOT NULL, count(*) FROM reporting.later") == [
+        (True, 1)]
+    assert database.admin_sql("SELECT to_regclass('public.added') IS NULL, count(*) FROM public.later") == [(True, 0)]

@@ -21,6 +21,7 @@ from downtime.parameters import milliseconds
 from downtime.target import Target
 from tests.builders import a_node, pause, until
 from tests.databases import Database
+from tests.downtime.outages import through
 
 
 @contextmanager
@@ -64,11 +65,6 @@ def a_server_that_hangs_up(database: Database, *, after_bytes: int) -> Iterator[
         thread.start()
         yield listener.getsockname()[1]
         thread.join()
-
-
-def through(proxy: Proxy, database: Database) -> Target:
-    direct = database.target
-    return Target(dsn=direct.dsn.replace(f":{database.server.port}/", f":{proxy.port}/"), password=direct.password)
 
 
 # -- connecting --------------------------------------------------------------------------------------------------

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import os
+import signal
 from time import monotonic
-from typing import Any
 
 import psycopg2
 import pytest
@@ -14,38 +13,14 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from demo.proxy import Proxy
 from downtime import deployment_lock, errors, ledger, preflight, sessions
-from downtime.apply import Deployment, PatchFailed
+from downtime.apply import PatchFailed
 from downtime.node import connect
 from downtime.outage import Outage
 from downtime.phases import Phase, PhaseReport, PhaseState, Report
-from downtime.ready import PATCH_LOCK_SECONDS, Rules
-from downtime.target import Target
+from downtime.ready import PATCH_LOCK_SECONDS
 from tests.builders import a_deployment, no_objections, pause, until
 from tests.databases import Database
-
-ADMINS = frozenset({"postgres"})  # the tests' own look-ups
-FRAGILE = frozenset({"process_upload"})
-SLEEP = "CREATE TABLE added (id int);\nSELECT pg_sleep(30);"
-
-
-def some_rules(**given: Any) -> Rules:
-    return Rules(**{"spared": ADMINS, "fragile": FRAGILE, **given})
-
-
-@asynccontextmanager
-async def prepared(database: Database, deployment: Deployment | None = None, *, target: Target | None = None,
-                   **rules: Any) -> AsyncIterator[Outage]:
-    outage = Outage(target or database.target, deployment or a_deployment(), some_rules(**rules))
-    try:
-        await outage.prepare(no_objections)
-        yield outage
-    finally:
-        await outage.close()
-
-
-async def run(database: Database, deployment: Deployment | None = None, **rules: Any) -> Report:
-    async with prepared(database, deployment, **rules) as outage:
-        return await outage.run()
+from tests.downtime.outages import SLEEPING, in_mid_drain, patcher_of, prepared, run, some_rules, stopped, through
 
 
 def states(report: Report) -> list[PhaseState]:
@@ -148,7 +123,7 @@ async def in_mid_sleep(database: Database, outage: Outage) -> Deferred[Report]:
 @pytest.mark.parametrize("gate", ["hold", "refuse"])
 async def test_an_abort_in_mid_statement_takes_everything_back(gate: str, each_database: Database) -> None:
     """Stop does not wait for the statement: cancelled, rolled back, open."""
-    async with prepared(each_database, a_deployment(sql=SLEEP), gate=gate) as outage:
+    async with prepared(each_database, SLEEPING, gate=gate) as outage:
         running = await in_mid_sleep(each_database, outage)
         outage.abort("the operator stopped it")
         report = await running
@@ -161,7 +136,7 @@ async def test_an_abort_in_mid_statement_takes_everything_back(gate: str, each_d
 
 async def test_the_limit_ends_what_nobody_stops(database: Database) -> None:
     """Also a patch that has taken the server's own deadline away."""
-    sql = f"SET statement_timeout = 0;\n{SLEEP}"
+    sql = f"SET statement_timeout = 0;\n{SLEEPING.patch.sql}"
     report = await run(database, a_deployment(sql=sql), limit_seconds=1.0)
 
     assert isinstance(report.error, errors.Aborted)
@@ -174,7 +149,7 @@ async def test_a_patcher_that_is_killed_in_mid_statement_leaves_nothing(gate: st
     """An administrator ends the patching session: rolled back, open, and the phase says so."""
     admin = psycopg2.connect(database.server.superuser_dsn())
     admin.autocommit = True
-    async with prepared(database, a_deployment(sql=SLEEP), gate=gate) as outage:
+    async with prepared(database, SLEEPING, gate=gate) as outage:
         running = await in_mid_sleep(database, outage)
         admin.cursor().execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE"
                                " query LIKE '%pg_sleep(30)%' AND pid <> pg_backend_pid()")
@@ -190,9 +165,7 @@ async def test_a_patcher_that_is_killed_in_mid_statement_leaves_nothing(gate: st
 async def test_a_commit_without_an_answer_is_decided_by_the_ledger(arrives: bool, database: Database) -> None:
     """The network fails at the COMMIT: applied if it had arrived, rolled back if not, and never a guess."""
     with Proxy("127.0.0.1", database.server.port) as proxy:
-        target = Target(dsn=database.target.dsn.replace(f":{database.server.port}/", f":{proxy.port}/"),
-                        password=database.target.password)
-        async with prepared(database, target=target) as outage:
+        async with prepared(database, target=through(proxy, database)) as outage:
             (proxy.cut_after if arrives else proxy.cut_before)(b"COMMIT\0")
             running = Deferred.fromCoroutine(outage.run())
             await until(lambda: proxy.has_fallen, "the COMMIT")
@@ -331,7 +304,7 @@ async def test_a_lost_control_session_does_not_make_an_abort_wait(database: Data
     """The session that would cancel is gone: the abort ends the patching session instead."""
     admin = psycopg2.connect(database.server.superuser_dsn())
     admin.autocommit = True
-    async with prepared(database, a_deployment(sql=SLEEP)) as outage:
+    async with prepared(database, SLEEPING) as outage:
         running = await in_mid_sleep(database, outage)
         admin.cursor().execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                                " WHERE application_name LIKE '%control'")
@@ -361,7 +334,7 @@ async def test_two_runs_give_back_what_they_took(database: Database) -> None:
 async def test_an_abort_needs_no_right_to_cancel(database: Database) -> None:
     """Where the server's owner has taken pg_cancel_backend away, the patch ran on, past every limit of ours."""
     database.admin_sql("REVOKE EXECUTE ON FUNCTION pg_cancel_backend(int) FROM PUBLIC")
-    async with prepared(database, a_deployment(sql=SLEEP)) as outage:
+    async with prepared(database, SLEEPING) as outage:
         running = await in_mid_sleep(database, outage)
         began = monotonic()
         outage.abort("stopped")
@@ -378,4 +351,41 @@ async def test_a_patch_that_is_half_way_in_live_is_not_applied_cold(database: Da
     with pytest.raises(preflight.PreflightRefused, match="1 statement of patch-1 was applied live"):
         await run(database)
 
+    assert_nothing_is_left(database)
+
+
+@pytest.mark.parametrize("gate", ["hold", "refuse"])
+async def test_a_patcher_that_is_ended_in_the_kick_ends_the_kick(gate: str, database: Database) -> None:
+    """Its end had opened the gate, and clients were kicked behind it until none was left, if there ever was none."""
+    client = database.connect("app").get_backend_pid()
+    async with prepared(database, gate=gate) as outage:
+        patcher = patcher_of(database)
+        with stopped(client):
+            running = Deferred.fromCoroutine(outage.run())
+            await until(lambda: outage.kicked, "the first client being kicked")
+            os.kill(patcher, signal.SIGTERM)
+            report = await running
+
+    assert isinstance(report.error, errors.ConnectionLost)
+    assert report.error.left is errors.Left.REOPENED
+    assert states(report) == [*[PhaseState.DONE] * 2, PhaseState.FAILED, PhaseState.NOT_REACHED, PhaseState.DONE]
+    assert [session.pid for session in report.kicked] == [client]
+    assert_nothing_is_left(database)
+
+
+@pytest.mark.parametrize("gate", ["hold", "refuse"])
+async def test_nobody_is_kicked_behind_a_gate_that_is_open_again(gate: str, database: Database) -> None:
+    """The patcher was ended while open transactions were waited for; their clients were kicked for nothing."""
+    client = database.connect("app")
+    client.cursor().execute("SELECT 1")
+    async with prepared(database, gate=gate, drain_seconds=20.0) as outage:
+        patcher = patcher_of(database)
+        running = await in_mid_drain(outage)
+        os.kill(patcher, signal.SIGTERM)
+        report = await running
+    client.cursor().execute("SELECT 1")
+
+    assert isinstance(report.error, errors.ConnectionLost)
+    assert report.kicked == ()
+    assert report.outage_seconds < 15
     assert_nothing_is_left(database)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 
-from downtime import gate, marker, recovery
-from tests.builders import a_node
+from demo.proxy import Proxy
+from downtime import deployment_lock, gate, marker, recovery
+from tests.builders import a_node, until
 from tests.databases import Database
+from tests.downtime.outages import through
 
 
 def set_open(database: Database, word: str) -> None:
@@ -88,3 +91,47 @@ async def test_the_mark_comes_and_goes_with_the_closing(database: Database) -> N
     assert (closed.open, closed.text, closed.role, closed.closed_by_us) == (
         False, "fastdowntime closed by a test", "patcher", True)
     assert (opened.open, opened.text, opened.closed_by_us) == (True, None, False)
+
+
+def mark(database: Database) -> None:
+    """As a deployment leaves it that has died while the database was closed."""
+    database.server.admin_sql(f"ALTER ROLE patcher IN DATABASE {database.name} SET {marker.PARAMETER} ="
+                              f" '{marker.PREFIX}by a test'")
+
+
+def unmark(database: Database) -> None:
+    database.server.admin_sql(f"ALTER ROLE patcher IN DATABASE {database.name} RESET {marker.PARAMETER}")
+
+
+async def test_a_mark_on_an_open_database_ends_nobody(database: Database) -> None:
+    """An administrator has opened it by hand: the mark goes, and who deploys live meanwhile goes on."""
+    deployer = await a_node(database.target)
+    try:
+        await deployment_lock.take(deployer)
+        mark(database)
+        await recovery.reopen(database.target)
+        alive = await deployer.execute("SELECT 1")
+        again = await recovery.reopen(database.target)
+    finally:
+        deployer.close()
+
+    assert (alive.scalar, again.changed, is_open(database)) == (1, False, True)
+
+
+async def test_a_door_that_an_administrator_closes_meanwhile_stays_closed(database: Database) -> None:
+    """Between our look and the lease its deployer opens it, and the administrator closes: not ours to open."""
+    mark(database)
+    set_open(database, "false")
+    with Proxy("127.0.0.1", database.server.port) as proxy:
+        proxy.cut_before(b"pg_try_advisory_lock")
+        running = Deferred.fromCoroutine(recovery.reopen(through(proxy, database)))
+        await until(lambda: proxy.has_fallen, "the lease being asked for")
+        set_open(database, "true")
+        unmark(database)
+        set_open(database, "false")
+        proxy.restore()
+        recovered = await running
+    still_closed = not is_open(database)
+    set_open(database, "true")
+
+    assert (recovered.changed, still_closed) == (False, True)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 
-from downtime import deployment_lock, node, selftest
+from downtime import deployment_lock, errors, node, selftest
 from downtime.gate import GateLeaks
 from downtime.selftest import LIMIT_SECONDS
+from tests.builders import until
 from tests.databases import Database, Gate
+from tests.downtime.outages import lets_in
 
 
 @pytest.mark.parametrize("gate", ["hold", "refuse"])
@@ -41,3 +44,16 @@ async def test_it_keeps_out_of_a_deployments_way(database: Database) -> None:
             await selftest.run(database.target, "hold", reactor)
     finally:
         deployer.close()
+
+
+async def test_the_self_test_is_open_again_after_a_crash(doomed: Database) -> None:
+    """It closes production for a moment, too: a crash in that moment must not leave it shut."""
+    running = Deferred.fromCoroutine(selftest.run(doomed.target, "refuse", reactor))
+    await until(lambda: doomed.server.admin_sql(
+        "SELECT 1 FROM pg_database WHERE datname = %s AND NOT datallowconn", (doomed.name,)), "the gate closing")
+    doomed.server.kill()
+    doomed.server.start()
+    with pytest.raises(errors.DowntimeError):
+        await running
+
+    assert lets_in(doomed)

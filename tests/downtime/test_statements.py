@@ -211,6 +211,18 @@ def test_copy_through_the_client_is_refused(sql: str, refused: bool) -> None:
     assert bool(statements.objections(split(sql), Lane.LIVE)) is refused
 
 
+def test_a_setting_of_the_transaction_is_refused_in_a_live_patch() -> None:
+    """It ended with the statement itself, and the next one ran without; line and way out are named."""
+    patch = a_patch("CREATE TABLE a ();\nSET LOCAL search_path = reporting;", lane=Lane.LIVE)
+    with pytest.raises(statements.PatchRefused) as caught:
+        statements.examine(patch)
+
+    assert f"{patch.path}, line 2: SET LOCAL ends with the transaction" in str(caught.value)
+    assert "write SET" in str(caught.value)
+    assert statements.objections(split("SET LOCAL work_mem = '8MB'"), Lane.COLD) == ()
+    assert statements.objections(split("SET search_path = reporting"), Lane.LIVE) == ()
+
+
 def test_examine_returns_the_statements_of_a_good_patch() -> None:
     """They are what will run."""
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import psycopg2
 import pytest
 
 from demo import upkeep
 from demo.installations import ServerError, installations
-from demo.sandbox import DATABASE
 from demo.stage import Stage
 from tests.end_to_end import leaks
 from tests.end_to_end.telling import Telling
@@ -50,13 +48,3 @@ def told(telling: Telling) -> Stage:
     """The stage after the story: every patch of it is deployed."""
     telling.to_the_end()
     return telling.stage
-
-
-@pytest.fixture
-def onlooker(stage: Stage) -> Iterator[psycopg2.extensions.connection]:
-    """A session on production that sees everything and that nobody kicks: the monitor's."""
-    target = stage.sandbox.target("monitor")
-    connection = psycopg2.connect(target.dsn, password=target.password, dbname=DATABASE)
-    connection.autocommit = True
-    yield connection
-    connection.close()

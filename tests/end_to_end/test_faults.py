@@ -1,5 +1,5 @@
-"""What becomes of a deployment by a real buildmaster when something dies, hangs or is broken: see `demo.faults`, whose
-rows `make faults` prints. Here timings decide nothing but whether anything hangs."""
+"""What becomes of a deployment by a real buildmaster when something dies, hangs, is broken or stands in the way: see
+`demo.faults`, whose rows `make faults` prints. Here timings decide nothing but whether anything hangs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from demo.faults.database import DATABASE_ROWS
 from demo.faults.rows import Row, played
 from demo.faults.table import all_rows
 from tests.end_to_end.worlds import WorldOf
@@ -19,9 +18,8 @@ BUSY_SECONDS = 2.0  # and so much for the shortest
 def _items() -> Iterator[object]:
     for row in all_rows():
         for gate in row.gates:
-            if row not in DATABASE_ROWS:
-                yield pytest.param(row, gate, id=f"{row.name} [{gate}]",
-                                   marks=pytest.mark.xdist_group(name=f"faults-{gate}"))
+            yield pytest.param(row, gate, id=f"{row.name} [{gate}]",
+                               marks=pytest.mark.xdist_group(name=f"faults-{gate}"))
 
 
 @pytest.mark.parametrize(("row", "gate"), _items())

@@ -9,8 +9,8 @@ import pytest
 from demo.faults.landings import Landings
 from demo.faults.patches import PATCHES, HostilePatch
 from demo.faults.world import World
-from demo.installations import ServerError, installations
 from downtime.lanes import Lane
+from tests.end_to_end.worlds import a_world
 
 MEGABYTE = 1_000_000
 MAY_GROW_BYTES = 400 * MEGABYTE  # the buildmaster, over all patches: one file alone has 20 MB, one raises 100 MB
@@ -20,13 +20,8 @@ pytestmark = pytest.mark.xdist_group(name="hostile-patches")
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    try:
-        installations()
-    except ServerError as error:
-        pytest.skip(str(error))
-    world = World.create(tmp_path_factory.mktemp("hostile-patches") / "demo", gate="hold", tell=print)
-    yield world
-    world.close()
+    with a_world(tmp_path_factory.mktemp("hostile-patches") / "demo", gate="hold") as world:
+        yield world
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,10 @@
-"""A world of `demo.faults` per gate, for all tests that break something in it; made when it is first asked for."""
+"""Worlds of `demo.faults` for tests that break something in them; none may be left with a password in sight."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -13,21 +15,30 @@ from tests.end_to_end import leaks
 WorldOf = Callable[[str], World]
 
 
-@pytest.fixture(scope="session")
-def world_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorldOf]:
-    """`world_of(gate)`: always the same world for a gate; whoever uses it puts it right again (`played` does)."""
+@contextmanager
+def a_world(folder: Path, *, gate: str) -> Iterator[World]:
+    """One world, and a look at what it has left behind. Skips the test where there is no PostgreSQL."""
     try:
         installations()
     except ServerError as error:
         pytest.skip(str(error))
-    worlds: dict[str, World] = {}
-
-    def world_of(gate: str) -> World:
-        if gate not in worlds:
-            worlds[gate] = World.create(tmp_path_factory.mktemp("faults") / gate, gate=gate, tell=print)
-        return worlds[gate]
-    yield world_of
-    leaking = [place for world in worlds.values() for place in leaks.left_in(world.sandbox)]
-    for world in worlds.values():
+    world = World.create(folder, gate=gate, tell=print)
+    try:
+        yield world
+        leaking = leaks.left_in(world.sandbox)
+    finally:
         world.close()
     assert leaking == [], "a password shows there"
+
+
+@pytest.fixture(scope="session")
+def world_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorldOf]:
+    """`world_of(gate)`: always the same world for a gate; whoever uses it puts it right again (`played` does)."""
+    worlds: dict[str, World] = {}
+    with ExitStack() as open_worlds:
+        def world_of(gate: str) -> World:
+            if gate not in worlds:
+                folder = tmp_path_factory.mktemp("faults") / gate
+                worlds[gate] = open_worlds.enter_context(a_world(folder, gate=gate))
+            return worlds[gate]
+        yield world_of

@@ -111,3 +111,21 @@ class AQuiescence(RunMasterBase):
         self.assertEqual(len([event for event in events if "not resumed" in str(event.get("log_format"))]), 1)
         self.mended.touch()
         await until(self.diary.exists, "the last try")
+
+    async def test_what_is_overdue_waits_for_a_build_that_keeps_it_quiesced(self) -> None:
+        """The task that one build could not resume was started in the middle of the next one's downtime."""
+
+        service = await self.start(Impatient())
+        await service.try_again(1, [self.broken])
+        await until(self.tries.exists, "the first try")
+        await service.remember(2, ["start other"])
+        await self.some_tries_later()
+        self.mended.touch()
+        await self.some_tries_later()
+        self.assertFalse(self.diary.exists())
+        await service.forget(2)
+        await until(self.diary.exists, "the next try")
+
+    async def some_tries_later(self) -> None:
+        """A try that had begun has ended, and several more were due."""
+        await pause(10 * Impatient.retry_seconds)
