@@ -24,6 +24,8 @@ from pathlib import Path
 import psycopg2
 import psycopg2.extensions
 
+from demo.processes import without_postgres_variables
+
 PAUSE_SECONDS = 0.01  # between two transactions, at most: without one it would never be seen idle
 TABLE = "CREATE TABLE flapping (id text PRIMARY KEY); GRANT SELECT, INSERT ON flapping TO process_upload"
 
@@ -88,7 +90,7 @@ def flapping(dsn: str, *, scripts: int, pause_seconds: float = PAUSE_SECONDS) ->
     command = [sys.executable, "-m", "demo.flapping", str(pause_seconds)]
     processes = [subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent.parent,
-        env={**os.environ, "FLAPPING_DSN": dsn}) for _ in range(scripts)]
+        env=without_postgres_variables(FLAPPING_DSN=dsn)) for _ in range(scripts)]
     try:
         yield tally
     finally:

@@ -80,12 +80,6 @@ class Proxy:
         self.close()
 
     @property
-    def connections(self) -> int:
-        """How many clients are connected through it."""
-        with self._lock:
-            return len(self._pairs)
-
-    @property
     def has_fallen(self) -> bool:
         """Whether the message of `cut_before` or `cut_after` came by."""
         return self._fell.is_set()

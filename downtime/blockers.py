@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from downtime import errors
 from downtime.apply import PatchBlocked
 from downtime.node import Node
-from downtime.sessions import quoted
+from downtime.printable import escaped, quoted
 
 NAMED = 10  # holders, and locks of each: enough to act upon
 WEAK_MODES = frozenset({"AccessShareLock", "RowShareLock", "ShareLock"})  # none of them conflicts with SHARE
@@ -70,7 +70,7 @@ class Holder:
 
     def __str__(self) -> str:
         more = [f"and {len(self.locks) - NAMED} more"] if len(self.locks) > NAMED else []
-        held = ", ".join([*(f"{mode} on {_printable(table)}" for table, mode in self.locks[:NAMED]), *more])
+        held = ", ".join([*(f"{mode} on {escaped(table)}" for table, mode in self.locks[:NAMED]), *more])
         age = "" if self.transaction_seconds is None else f", for {self.transaction_seconds:.1f} s"
         return f"{self._who()}{age}: holds {held}"
 
@@ -79,8 +79,8 @@ class Holder:
             return f"prepared transaction {quoted(self.prepared)}"
         if self.is_autovacuum:
             return f"pid {self.pid} autovacuum{' to prevent wraparound' if self.prevents_wraparound else ''}"
-        return (f"pid {self.pid} {_printable(self.user or 'dropped role')}"
-                f" ({_printable(self.application or '') or 'no application name'}, {self.state or 'state unknown'})")
+        return (f"pid {self.pid} {escaped(self.user or 'dropped role')}"
+                f" ({escaped(self.application or '') or 'no application name'}, {self.state or 'state unknown'})")
 
 
 class PatchLockedOut(errors.DowntimeError):
@@ -118,7 +118,3 @@ def listing(found: Sequence[Holder]) -> str:
         return "nobody any more"
     more = [f"{len(found) - NAMED} more"] if len(found) > NAMED else []
     return "; ".join([*map(str, found[:NAMED]), *more])
-
-
-def _printable(text: str) -> str:
-    return quoted(text)[1:-1]

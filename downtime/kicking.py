@@ -61,7 +61,7 @@ WITH starting AS MATERIALIZED (
           WHERE in_transaction AND (hidden OR "user" = ANY (%(fragile)s))
                 AND ("user" <> ALL (%(not_yet)s) OR %(signalled)s = '{{}}')
              OR NOT %(only_in_transaction)s AND "user" = ANY (%(superusers)s))
-SELECT sorted.pid, "user", application, connected_at, client, state, last_query, transaction_seconds, hidden,
+SELECT sorted.pid, "user", application, client, state, last_query, transaction_seconds, hidden,
        CASE WHEN obstacles.sessions = 0 AND "user" <> ALL (%(superusers)s) AND "user" <> ALL (%(not_yet)s)
                  AND sorted.pid <> ALL (%(signalled)s) AND (in_transaction OR NOT %(only_in_transaction)s)
             THEN pg_catalog.pg_terminate_backend(sorted.pid) END AS kicked,

@@ -29,7 +29,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
-from downtime import blockers, errors, gate, sessions
+from downtime import blockers, errors, proof, sessions
 from downtime.apply import AppliedStatement, Deployment, apply_cold, was_cancelled
 from downtime.cancelling import CANCEL_EVERY_SECONDS, Cancelling, note
 from downtime.chronicle import REPORT_SECONDS, Chronicle
@@ -154,7 +154,8 @@ class Outage:
         except Exception:
             LOG.failure("after the outage of {database}", database=self._target.label)
         await self.close()
-        await self._pause(REPORT_SECONDS + CANCEL_EVERY_SECONDS)  # until every watcher was told, every timer has fired
+        # until every watcher was told, every timer has fired
+        await deferLater(self._reactor, REPORT_SECONDS + CANCEL_EVERY_SECONDS, lambda: None)
 
     def abort(self, reason: str) -> None:
         """End the section: cancel the statement, roll back, reopen. A COMMIT under way is not cancelled."""
@@ -181,7 +182,7 @@ class Outage:
         self._chronicle.note(f"gate {self._rules.gate} closed: no new client gets in")
         if self._rules.prove_gate:
             began = monotonic()
-            await gate.prove(self._target, self._rules.gate, self._reactor, witness=self._ready.control)
+            await proof.prove(self._target, self._rules.gate, self._reactor, witness=self._ready.control)
             self._course.proof_seconds = monotonic() - began
             self._chronicle.note("self-test: a new connection did not get in")
         return f"new connections {'wait' if self._rules.gate == 'hold' else 'are refused'}"
@@ -277,9 +278,6 @@ class Outage:
             write(*what)
         except Exception:
             LOG.failure("writing down what happened to {database}", database=self._target.label)
-
-    def _pause(self, seconds: float) -> Deferred[None]:
-        return deferLater(self._reactor, seconds, lambda: None)
 
     @property
     def _ready(self) -> Ready:

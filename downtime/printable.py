@@ -14,3 +14,13 @@ def printable(text: str) -> str:
 def cut(text: str, longest: int) -> str:
     """The text, or its beginning with a word on how long it was; both counted in characters."""
     return text if len(text) <= longest else f"{text[:longest]}… ({len(text):,} characters in all)"
+
+
+def escaped(text: str) -> str:
+    """The text as part of one printable ASCII line: control characters, escapes and quotes as backslash codes."""
+    return text.encode("unicode_escape").decode("ascii").replace('"', '\\"')
+
+
+def quoted(text: str) -> str:
+    """The same between quotes."""
+    return f'"{escaped(text)}"'

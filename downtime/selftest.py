@@ -10,7 +10,7 @@ from typing import Any
 
 from twisted.logger import Logger
 
-from downtime import deployment_lock, gate, reopening
+from downtime import deployment_lock, gate, proof, reopening
 from downtime.node import Node, connect
 from downtime.parameters import milliseconds
 from downtime.ready import IDLE_SECONDS
@@ -48,7 +48,7 @@ async def _close_and_try(target: Target, gate_name: str, patcher: Node, the_gate
     try:
         async with patcher.transaction():  # ends with a COMMIT of nothing, which standbys see sooner than a ROLLBACK
             await the_gate.prevent()
-            await gate.prove(target, gate_name, reactor, witness=patcher)
+            await proof.prove(target, gate_name, reactor, witness=patcher)
     finally:
         await reopening.patiently(the_gate.allow, label=target.label, say=_say, reactor=reactor)
     return monotonic() - began

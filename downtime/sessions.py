@@ -9,18 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from downtime import errors
 from downtime.literals import without_literals
 from downtime.node import Node
+from downtime.printable import escaped, quoted
 
 QUERY_CHARACTERS = 200  # of a session's last query: enough to recognise it, too little to fill a log
 
 # Client sessions of this database but ours. Takes no lock; works while gate "hold" is closed.
 SELECT_SESSIONS = """
-SELECT pid, coalesce(usename, 'dropped role') AS "user", application_name AS application, backend_start AS connected_at,
+SELECT pid, coalesce(usename, 'dropped role') AS "user", application_name AS application,
        coalesce(host(client_addr) || ':' || client_port, 'local socket') AS client,
        state, left(query, %(query_characters)s) AS last_query,
        extract(epoch FROM clock_timestamp() - xact_start)::float8 AS transaction_seconds,
@@ -31,6 +31,7 @@ SELECT pid, coalesce(usename, 'dropped role') AS "user", application_name AS app
    AND pid <> pg_backend_pid() AND pid <> ALL (%(ours)s)
    AND coalesce(usename, '') <> ALL (%(spared)s)
 """
+
 
 class FragileUsersActive(errors.Refused):
     """A white-listed user is in the middle of a transaction: its sessions go on. Nothing was applied."""
@@ -58,7 +59,6 @@ class Session:
     transaction_seconds: float | None  # age of its transaction; None when it is in none
     last_query: str                    # without the contents of its literals, which may be passwords
     hidden: bool                       # the role may not see what it does, or the session does not say
-    connected_at: datetime | None = None
 
     @classmethod
     def seen(cls, row: Mapping[str, Any]) -> Session:
@@ -71,7 +71,7 @@ class Session:
 
     def __str__(self) -> str:
         age = f", transaction {self.transaction_seconds:.1f} s" if self.transaction_seconds is not None else ""
-        user, application = quoted(self.user)[1:-1], quoted(self.application)[1:-1]
+        user, application = escaped(self.user), escaped(self.application)
         return f"pid {self.pid} {user}@{self.client} ({application or 'no application name'}," \
                f" {self.state or 'state unknown'}{age})"
 
@@ -136,8 +136,3 @@ def report(kicked: Collection[Session]) -> str:
                      f"  client {session.client}  {session.state or 'state unknown'}  {transaction}")
         lines.append(f"    last query: {quoted(session.last_query)}")
     return "\n".join(lines)
-
-
-def quoted(text: str) -> str:
-    """Text of unknown origin as one printable line: control characters and escapes appear as backslash codes."""
-    return '"' + text.encode("unicode_escape").decode("ascii").replace('"', '\\"') + '"'

@@ -50,10 +50,6 @@ class Database:
         return Target(dsn=self.server.dsn(user=user, database=self.name), password=application.password_of(user))
 
     @property
-    def superuser_target(self) -> Target:
-        return Target(dsn=self.superuser_dsn)
-
-    @property
     def superuser_dsn(self) -> str:
         return self.server.superuser_dsn(self.name)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from downtime import excerpt, sessions
+from downtime import excerpt
 from downtime.apply import AppliedStatement
 from downtime.errors import DowntimeError
-from downtime.printable import printable
+from downtime.printable import printable, quoted
 
 LONGEST_SUMMARY = 250    # characters; the log has the rest
 LONGEST_STATEMENT = 4000  # characters of each in a log; the patch's own log has the rest
@@ -39,7 +39,7 @@ def statements(applied: Sequence[AppliedStatement]) -> str:
 
 def _statement(each: AppliedStatement) -> str:
     head = f"line {each.statement.line}: {each.statement.kind}: {each.seconds:.3f} s, {each.status}"
-    notices = [f"    {sessions.quoted(notice.strip())}" for notice in each.notices]
+    notices = [f"    {quoted(notice.strip())}" for notice in each.notices]
     return "\n".join([head, *_indented(each.statement.text), *notices])
 
 

@@ -18,7 +18,7 @@ import pytest
 from twisted.internet import reactor
 
 from demo.proxy import Proxy
-from downtime import errors, gate
+from downtime import errors, gate, proof
 from downtime.node import Node
 from tests.builders import PATIENCE_SECONDS, a_node, pause, until
 from tests.databases import Database
@@ -179,7 +179,7 @@ async def test_the_self_test_passes_behind_a_closed_gate(kind: str, each_databas
     async with armed(kind, each_database) as (door, patcher):
         async with patcher.transaction():
             await door.prevent()
-            await gate.prove(each_database.target, kind, reactor, witness=patcher)
+            await proof.prove(each_database.target, kind, reactor, witness=patcher)
             await door.allow_in_transaction()
         await door.allow()
 
@@ -189,8 +189,8 @@ async def test_the_self_test_finds_an_open_gate(kind: str, database: Database) -
     """A server version that lets clients in is found before anything is deployed with it."""
 
     witness = await a_node(database.target)
-    with pytest.raises(gate.GateLeaks, match=f"while gate {kind} was closed"):
-        await gate.prove(database.target, kind, reactor, witness=witness)
+    with pytest.raises(proof.GateLeaks, match=f"while gate {kind} was closed"):
+        await proof.prove(database.target, kind, reactor, witness=witness)
     witness.close()
 
 
@@ -284,8 +284,8 @@ async def test_silence_is_no_proof(kind: str, database: Database) -> None:
     witness = await a_node(database.target)
     with Proxy("127.0.0.1", database.server.port) as proxy:
         proxy.cut()
-        with pytest.raises(gate.GateUnproved):
-            await gate.prove(through(proxy, database), kind, reactor, witness=witness)
+        with pytest.raises(proof.GateUnproved):
+            await proof.prove(through(proxy, database), kind, reactor, witness=witness)
     witness.close()
 
 

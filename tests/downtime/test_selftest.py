@@ -7,7 +7,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
 from downtime import deployment_lock, errors, node, selftest
-from downtime.gate import GateLeaks
+from downtime.proof import GateLeaks
 from downtime.selftest import LIMIT_SECONDS
 from tests.builders import until
 from tests.databases import Database, Gate

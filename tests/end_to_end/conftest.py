@@ -13,14 +13,6 @@ from tests.end_to_end import leaks
 from tests.end_to_end.telling import Telling
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run side by side, those on the stage share one, in their order."""
-    for item in items:
-        if "stage" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group(name="stage"))
-
-
 @pytest.fixture(scope="session")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     try:

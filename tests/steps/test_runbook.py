@@ -2,130 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import psycopg2
-import pytest
 from buildbot.process.results import FAILURE, SUCCESS, WARNINGS
-from buildbot.test.util.integration import RunMasterBase
-from twisted.internet import reactor, task
 from twisted.internet.defer import Deferred
 
 from demo import application
-from demo.gitrepo import Repository
-from demo.servers import Server
-from downtime import deployment_lock, ledger, marker
 from downtime.patches import Lane
-from downtime.settings import load
-from master.assembly import extend
-from master.schedulers import POLLER
-from steps.shared.names import FORCED_BY, BuilderName, Property, ServiceName
-from tests.builders import a_node
-from tests.databases import Database, MakeDatabase
-from tests.master.settings_for_tests import PEOPLE, user, write_settings
+from steps.shared.names import BuilderName, Property, ServiceName
+from tests.master.settings_for_tests import PEOPLE
+from tests.steps import runbook
 
-PATIENCE_SECONDS = 30.0
 PATCH = "database/schema/patch-1.sql"
 
 
-class ARunbook(RunMasterBase):
-    """Pushes, asks and decides as people do, below the web pages' sign-in."""
-
-    timeout = 120
-
-    @pytest.fixture(autouse=True)
-    def _give_databases(self, server: Server, make_database: MakeDatabase, tmp_path: Path) -> None:
-        # gate "refuse" closes one database: staging and production may be on the same server
-        self.staging: Database = make_database(server, gate="refuse")
-        self.production: Database = make_database(server, gate="refuse")
-        self.folder = tmp_path
-
-    async def start(self, *, quiesce: dict[str, Any] | None = None, **sections: Any) -> None:
-        (self.folder / "secret").write_text(application.password_of(application.PATCHER))
-        (self.folder / "secret").chmod(0o600)
-        self.repository = Repository.create(self.folder / "git")
-        self.repository.land({"README": "the application"}, "begin")
-        environments: dict[str, dict[str, Any]] = {
-            name: {"database": database.target.dsn, "password_file": "secret", "gate": "refuse"}
-            for name, database in (("staging", self.staging), ("production", self.production))}
-        if quiesce is not None:
-            environments["production"]["quiesce"] = quiesce
-        settings = load(write_settings(self.folder, **{
-            "repository": {"url": self.repository.url, "poll_seconds": 3600}, "environments": environments,
-            "users": {"fragile": [application.FRAGILE]}, "landing": {"code": ["**/*.py"]},
-            "people": PEOPLE, **sections}), {})
-        config = extend({}, settings)
-        config.pop("db", None)
-        await self.setup_master(config, startWorker=False)
-        await self.poll()
-
-    async def land(self, **files: str) -> None:
-        self.repository.land({path.replace("__", "/").replace("_dot_", "."): text for path, text in files.items()},
-                             "a landing")
-        await self.poll()
-
-    async def poll(self) -> None:
-        (poller,) = [source for source in self.master.change_svc if source.name == POLLER]
-        await poller.poll()
-
-    async def force(self, builder: BuilderName, who: str, **fields: Any) -> dict[str, Any]:
-        """Press the builder's button; the build when it has ended, of a deployment when it waits or has ended."""
-        self.master.service_manager.namedServices[ServiceName.VISITORS].note(user(who))
-        _, requests = await self.master.data.control(
-            "force", {"owner": f"{who}@example.org", **fields}, ("forceschedulers", FORCED_BY[builder]))
-        (request_id,) = requests.values()
-
-        async def look() -> dict[str, Any] | None:
-            builds = await self.master.data.get(("buildrequests", request_id, "builds"))
-            return builds[0] if builds and (builds[0]["complete"] or self.waits(builds[0])) else None
-
-        return await self.until(look, f"a build of {builder}")
-
-    async def decide(self, build: dict[str, Any], who: str = "approver", decision: str = "approve",
-                     reason: str = "") -> dict[str, Any]:
-        request = self.master.service_manager.namedServices[ServiceName.APPROVALS].waiting(build["buildid"])
-        return await self.force(BuilderName.APPROVE, who, build=str(build["buildid"]), digest=request.digest,
-                                decision=decision, reason=reason)
-
-    def waits(self, build: dict[str, Any]) -> bool:
-        approvals = self.master.service_manager.namedServices[ServiceName.APPROVALS]
-        return approvals.waiting(build["buildid"]) is not None
-
-    async def latest(self, builder: BuilderName, ready: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        builder_id = await self.master.data.updates.findBuilderId(builder.value)
-
-        async def look() -> dict[str, Any] | None:
-            builds = await self.master.data.get(("builders", builder_id, "builds"))
-            return next((build for build in reversed(builds) if ready(build)), None)
-
-        return await self.until(look, f"a build of {builder}")
-
-    async def ended(self, build: dict[str, Any]) -> dict[str, Any]:
-        async def look() -> dict[str, Any] | None:
-            found = await self.master.data.get(("builds", build["buildid"]))
-            return found if found["complete"] else None
-
-        return await self.until(look, "the build to end")
-
-    async def until(self, look: Callable[[], Any], what: str) -> dict[str, Any]:
-        deadline = reactor.seconds() + PATIENCE_SECONDS  # type: ignore[attr-defined]
-        while (found := await look()) is None:
-            self.assertLess(reactor.seconds(), deadline, f"waited in vain for {what}")  # type: ignore[attr-defined]
-            await task.deferLater(reactor, 0.02, lambda: None)
-        return dict(found)
-
-    async def summaries(self, build: dict[str, Any]) -> dict[str, str]:
-        """What each visible step of a build says."""
-        steps = await self.master.data.get(("builds", build["buildid"], "steps"))
-        return {step["name"]: step["state_string"] for step in steps if not step["hidden"]}
-
-    def columns(self, database: Database) -> set[str]:
-        return {name for (name,) in database.admin_sql(
-            "SELECT attname FROM pg_attribute WHERE attrelid = 'account'::regclass AND attnum > 0")}
+class ARunbook(runbook.ARunbook):
+    """From a landing to the end of its deployment, and what may not be deployed."""
 
     async def test_a_landed_patch_reaches_production_after_an_approval(self) -> None:
         """Push, rehearsal, approval, downtime: the headline has the outage, both databases have the column."""
@@ -225,103 +119,6 @@ class ARunbook(RunMasterBase):
                       (await self.summaries(build))["judge the landing"])
         self.assertNotIn("note", self.columns(self.staging))
 
-    async def built_again_after_its_master_died(self, builder: BuilderName) -> dict[str, Any]:
-        """The build that a restarted master makes of a request whose first build had begun to deploy; ended."""
-        build = await self.latest(builder, self.waits)
-        worker_id = await self.master.db.workers.findWorkerId("worker-that-died")
-        died, _ = await self.master.db.builds.addBuild(
-            builderid=build["builderid"], buildrequestid=build["buildrequestid"], workerid=worker_id,
-            masterid=self.master.masterid, state_string="")
-        for name, value in ((Property.BEGUN, True), (Property.PATCH, "patch-1")):
-            await self.master.db.builds.setBuildProperty(died, name, value, "test")
-        # the build under way ends as a stopping master ends it, and is built again
-        self.master.botmaster.shuttingDown = True
-        self.master.service_manager.namedServices[ServiceName.APPROVALS].withdraw(build["buildid"])
-        await self.ended(build)
-        self.master.botmaster.shuttingDown = False
-        return await self.latest(builder, lambda each: each["complete"] and each["buildid"] not in (
-            build["buildid"], died))
-
-    async def test_a_request_that_has_begun_is_not_deployed_again(self) -> None:
-        """After a crash Buildbot builds the same request again: it says what came of it, and touches nothing."""
-
-        await self.start()
-        await self.land(**{"database__schema__patch-1_dot_sql": "ALTER TABLE account ADD COLUMN note text;"})
-        again = await self.built_again_after_its_master_died(BuilderName.PRODUCTION)
-        said = (await self.summaries(again))["admit"]
-        self.assertEqual(again["results"], FAILURE)
-        self.assertIn("has begun to deploy already", said)
-        self.assertIn("production does not have patch-1; it was rolled back", said)
-        self.assertNotIn("note", self.columns(self.production))
-
-    async def test_a_request_whose_patch_is_in_is_not_red(self) -> None:
-        """The master died between the commit and its own record: nothing has failed, and the ledger says when."""
-
-        await self.start()
-        await self.land(**{"database__schema__patch-1_dot_sql": "ALTER TABLE account ADD COLUMN note text;"})
-        await self.latest(BuilderName.PRODUCTION, self.waits)
-        await self.committed_by_a_dead_master()
-        again = await self.built_again_after_its_master_died(BuilderName.PRODUCTION)
-        self.assertEqual(again["results"], WARNINGS, await self.summaries(again))
-        self.assertRegex(again["state_string"], r"^patch-1 is deployed: production has it since \d{4}-\d\d-\d\d "
-                                                r"\d\d:\d\d:\d\d UTC, applied in 1\.250 s; the master died before ")
-        self.assertEqual(list(await self.summaries(again)), ["worker_preparation", "admit"])
-
-    async def test_a_live_patch_that_has_begun_tells_how_far_it_came(self) -> None:
-        """Finished statements of a live patch stay."""
-
-        await self.start()
-        await self.land(**{"database__schema__patch-1_dot_sql":
-                           "-- apply: live\nALTER TABLE account ADD COLUMN note text;\nSELECT 1;"})
-        await self.latest(BuilderName.LIVE, self.waits)
-        self.production.admin_sql("INSERT INTO fastdowntime.live_journal (id, sha256, statement) VALUES"
-                                  " ('patch-1', '', 1)")
-        again = await self.built_again_after_its_master_died(BuilderName.LIVE)
-        self.assertIn("of its statements 1 are done and stay", (await self.summaries(again))["admit"])
-
-    async def test_a_deployer_that_may_commit_yet_is_named(self) -> None:
-        """What a session that is still there will do is not known before it is gone."""
-
-        await self.start()
-        await self.land(**{"database__schema__patch-1_dot_sql": "ALTER TABLE account ADD COLUMN note text;"})
-        await self.latest(BuilderName.PRODUCTION, self.waits)
-        other = await a_node(self.production.target)
-        await deployment_lock.take(other)
-        again = await self.built_again_after_its_master_died(BuilderName.PRODUCTION)
-        other.close()
-        self.assertIn("is being deployed to: test of patcher", (await self.summaries(again))["admit"])
-
-    async def test_a_server_that_cannot_be_asked_is_named(self) -> None:
-        """"It failed" would be a guess."""
-
-        await self.start()
-        await self.land(**{"database__schema__patch-1_dot_sql": "ALTER TABLE account ADD COLUMN note text;"})
-        await self.latest(BuilderName.PRODUCTION, self.waits)
-        self.production.server.admin_sql(f"ALTER DATABASE {self.production.name} ALLOW_CONNECTIONS false")
-        again = await self.built_again_after_its_master_died(BuilderName.PRODUCTION)
-        self.production.server.admin_sql(f"ALTER DATABASE {self.production.name} ALLOW_CONNECTIONS true")
-        self.assertIn("production cannot be asked whether it has patch-1", (await self.summaries(again))["admit"])
-
-    async def test_what_a_dead_deployment_left_closed_is_opened_when_the_master_starts(self) -> None:
-        """A crash of the server takes its guard too: the mark on the database is what is left."""
-
-        await self.close(self.production)
-        await self.start()
-        await self.opened(self.production)
-
-    async def test_what_an_administrator_closed_stays_closed_when_the_master_starts(self) -> None:
-        """Only what carries our mark is ours to open."""
-
-        server = self.production.server
-        server.admin_sql(f"ALTER DATABASE {self.production.name} ALLOW_CONNECTIONS false")
-        await self.close(self.staging)
-        await self.start()
-        await self.opened(self.staging)  # the same service looks at both
-        await task.deferLater(reactor, 0.3, lambda: None)
-        is_open = self.is_open(self.production)
-        server.admin_sql(f"ALTER DATABASE {self.production.name} ALLOW_CONNECTIONS true")
-        self.assertFalse(is_open)
-
     async def test_background_tasks_stop_before_the_outage_and_are_resumed_after_it(self) -> None:
         """In this order: what was stopped last is resumed first."""
 
@@ -337,17 +134,6 @@ class ARunbook(RunMasterBase):
         build = await self.ended(build)
         self.assertEqual(build["results"], SUCCESS, await self.summaries(build))
         self.assertEqual(diary.read_text().split(), ["stop-cron", "stop-queue", "resume-queue", "resume-cron"])
-
-    async def test_what_a_dead_build_owes_is_resumed_once(self) -> None:
-        """The note outlives the build that made it, and is gone when it was settled."""
-
-        await self.start()
-        diary = self.folder / "diary"
-        quiescence = self.master.service_manager.namedServices[ServiceName.QUIESCENCE]
-        await quiescence.remember(999, [f"echo resumed >> {diary}"])
-        await quiescence.settle()
-        await quiescence.settle()
-        self.assertEqual(diary.read_text().split(), ["resumed"])
 
     async def test_a_background_task_that_does_not_start_again_stays_owed(self) -> None:
         """The step is red and says that it goes on trying; the patch is in all the same."""
@@ -368,35 +154,6 @@ class ARunbook(RunMasterBase):
         self.assertEqual(owed, (broken,))
         self.assertEqual(await quiescence.owed(build["buildid"]), ())
         self.assertEqual(diary.read_text().split(), ["resumed"])
-
-    async def committed_by_a_dead_master(self) -> None:
-        """The row of patch-1, as its transaction has written it."""
-        node = await a_node(self.production.target)
-        try:
-            await ledger.write(node, patch_id="patch-1", sha256="0" * 64, lane="cold", commit="c" * 40,
-                               started_at=datetime.now(UTC), seconds=1.25, origin=ledger.Origin())
-        finally:
-            node.close()
-
-    def is_open(self, database: Database) -> bool:
-        ((is_open,),) = database.server.admin_sql(
-            "SELECT datallowconn FROM pg_database WHERE datname = %s", (database.name,))
-        return bool(is_open)
-
-    async def opened(self, database: Database) -> None:
-        async def look() -> dict[str, bool] | None:
-            return {"open": True} if self.is_open(database) else None
-
-        await self.until(look, f"{database.name} to be opened")
-
-    async def close(self, database: Database) -> None:
-        """As a deployment with gate "refuse" leaves it whose server has crashed."""
-        node = await a_node(database.target.with_database("postgres"))
-        try:
-            async with node.transaction():
-                await node.execute(marker.closing(database.name, by="by a test"))
-        finally:
-            node.close()
 
     async def test_a_stop_between_two_steps_ends_the_downtime(self) -> None:
         """Buildbot has no step to tell of it then; the patch went in, in a build that was stopped."""
