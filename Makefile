@@ -1,7 +1,7 @@
 # Everything runs in .venv, which is made on first use and brought up to date when the requirements change.
 
 PYTHON ?= python3
-AT_ONCE ?= 4
+AT_ONCE ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/requirements.stamp
@@ -22,7 +22,7 @@ down: $(STAMP) ## stops what `make up` started
 	@$(BIN)/python -m demo down
 
 test: $(STAMP) ## units first, then real servers, then the story end to end
-	@$(BIN)/python -m pytest -n $(AT_ONCE) --dist loadgroup
+	@$(BIN)/python -m pytest -n $(AT_ONCE)
 
 lint: $(STAMP) ## ruff and mypy
 	@$(BIN)/ruff check .

@@ -9,8 +9,6 @@ from demo.web import Build, WebError
 from steps.shared.names import FORCED_BY, BuilderName, Property
 from tests.end_to_end.catching_up import HARMLESS, catch_up, next_patch
 
-pytestmark = pytest.mark.xdist_group(name="stage")  # one sandbox, and its story in order
-
 
 @pytest.fixture
 def stage_with_nothing_pending(told: Stage) -> Stage:

@@ -17,9 +17,7 @@ ROUNDS = 20  # with each gate; `make faults-nightly` plays many more
 SEED = 3     # one whose draws fall before, into and behind the outage
 
 
-@pytest.mark.parametrize("gate", [
-    pytest.param("hold", marks=pytest.mark.xdist_group(name="chance-hold")),
-    pytest.param("refuse", marks=pytest.mark.xdist_group(name="chance-refuse"))])
+@pytest.mark.parametrize("gate", ["hold", "refuse"])
 def test_what_is_promised_holds_whenever_something_dies(tmp_path: Path, gate: str) -> None:
     """The database opens, the patch is in or not, nothing is deployed unasked, the history agrees, no write is lost."""
     try:

@@ -10,8 +10,6 @@ from demo.stage import Stage
 from demo.web import Web, WebError
 from steps.shared.names import FORCED_BY, BuilderName
 
-pytestmark = pytest.mark.xdist_group(name="stage")  # one sandbox, and its story in order
-
 
 @pytest.mark.parametrize("scheduler", FORCED_BY.values())
 @pytest.mark.parametrize("name", ["anonymous", "developer"])

@@ -20,8 +20,6 @@ from steps.shared.names import BuilderName
 from tests.end_to_end.catching_up import catch_up, next_patch
 from tests.end_to_end.telling import Telling
 
-pytestmark = pytest.mark.xdist_group(name="stage")  # one sandbox, and its story in order
-
 BROWSER = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
            "--disable-component-update", "--disable-sync",
            "--window-size=1400,4000")  # a log shows the lines that fit

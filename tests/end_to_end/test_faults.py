@@ -18,8 +18,7 @@ BUSY_SECONDS = 2.0  # and so much for the shortest
 def _items() -> Iterator[object]:
     for row in all_rows():
         for gate in row.gates:
-            yield pytest.param(row, gate, id=f"{row.name} [{gate}]",
-                               marks=pytest.mark.xdist_group(name=f"faults-{gate}"))
+            yield pytest.param(row, gate, id=f"{row.name} [{gate}]")
 
 
 @pytest.mark.parametrize(("row", "gate"), _items())

@@ -15,7 +15,6 @@ from tests.end_to_end.worlds import a_world
 MEGABYTE = 1_000_000
 MAY_GROW_BYTES = 400 * MEGABYTE  # the buildmaster, over all patches: one file alone has 20 MB, one raises 100 MB
 
-pytestmark = pytest.mark.xdist_group(name="hostile-patches")
 
 
 @pytest.fixture(scope="module")

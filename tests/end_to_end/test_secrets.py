@@ -16,8 +16,6 @@ from demo.sandbox import ROOT
 from demo.stage import Stage
 from tests.end_to_end import leaks
 
-pytestmark = pytest.mark.xdist_group(name="stage")  # one sandbox, and its story in order
-
 SECRET = "a-secret-of-the-settings"
 NOWHERE = "127.0.0.1:1"
 

@@ -9,8 +9,6 @@ from demo.programme import Outcome
 from demo.stage import Stage
 from tests.end_to_end.telling import Telling
 
-pytestmark = pytest.mark.xdist_group(name="stage")  # one sandbox, and its story in order
-
 
 @pytest.mark.parametrize("number", range(1, len(story.CHAPTERS) + 1), ids=[
     chapter.play.__name__ for chapter in story.CHAPTERS])

@@ -16,8 +16,6 @@ from tests.end_to_end.catching_up import HARMLESS, catch_up, next_patch
 from tests.end_to_end.controls import controls, pieces_of_the_web_server
 from tests.end_to_end.telling import Telling
 
-pytestmark = pytest.mark.xdist_group(name="stage")  # one sandbox, and its story in order
-
 VISITORS = ("anonymous", "developer", "operator", "approver", "architect")
 NOBODY: frozenset[str] = frozenset()
 OPERATOR = frozenset({"operator"})
