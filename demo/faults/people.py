@@ -82,7 +82,11 @@ class People:
         def look() -> Build | None:
             latest = self.latest_of_request(build)
             return latest if latest.id != build.id else None
-        return web.wait(look, ANSWER_SECONDS, "the request to be built again")
+        try:
+            return web.wait(look, ANSWER_SECONDS, "the request to be built again")
+        except web.WebError as error:
+            (request,) = self.as_("operator").get(f"buildrequests/{self._request_of(build)}")["buildrequests"]
+            raise AssertionError(f"{error}: {request}\n{self.story_of(build)}") from error
 
     def _request_of(self, build: Build) -> int:
         (found,) = self.as_("operator").get(f"builds/{build.id}")["builds"]

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from time import monotonic
+from typing import Any
+
+import psycopg2
 import pytest
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
 
 from downtime import deployment_lock, errors, node, selftest
 from downtime.proof import GateLeaks
 from downtime.selftest import LIMIT_SECONDS
-from tests.builders import until
+from tests.builders import PATIENCE_SECONDS
 from tests.databases import Database, Gate
 from tests.downtime.outages import lets_in
+
+ATTEMPTS = 20
 
 
 @pytest.mark.parametrize("gate", ["hold", "refuse"])
@@ -48,12 +56,33 @@ async def test_it_keeps_out_of_a_deployments_way(database: Database) -> None:
 
 async def test_the_self_test_is_open_again_after_a_crash(doomed: Database) -> None:
     """It closes production for a moment, too: a crash in that moment must not leave it shut."""
-    running = Deferred.fromCoroutine(selftest.run(doomed.target, "refuse", reactor))
-    await until(lambda: doomed.server.admin_sql(
-        "SELECT 1 FROM pg_database WHERE datname = %s AND NOT datallowconn", (doomed.name,)), "the gate closing")
-    doomed.server.kill()
-    doomed.server.start()
-    with pytest.raises(errors.DowntimeError):
-        await running
-
+    assert await hits_the_moment(doomed), "the server was never killed while it was closed"
     assert lets_in(doomed)
+
+
+async def hits_the_moment(database: Database) -> bool:
+    """Kill the server in mid-test and start it again; some attempts come too late: it is closed for
+    milliseconds."""
+    for _ in range(ATTEMPTS):
+        with closing(psycopg2.connect(database.server.superuser_dsn("postgres"))) as onlooker:
+            watching = deferToThread(kill_when_closed, database, onlooker)
+            running = Deferred.fromCoroutine(selftest.run(database.target, "refuse", reactor))
+            await watching
+        database.server.start()
+        try:
+            await running
+        except errors.DowntimeError:
+            return True
+    return False
+
+
+def kill_when_closed(database: Database, onlooker: Any) -> None:
+    """In a thread, on a connection that is open already."""
+    deadline = monotonic() + PATIENCE_SECONDS
+    onlooker.autocommit = True
+    with onlooker.cursor() as cursor:
+        is_open = True
+        while is_open and monotonic() < deadline:
+            cursor.execute("SELECT datallowconn FROM pg_database WHERE datname = %s", (database.name,))
+            (is_open,) = cursor.fetchone()
+    database.server.kill()
