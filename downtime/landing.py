@@ -7,13 +7,14 @@ applied bytes back, repairs: that never counts against a landing, so that a reje
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 from downtime import globs, statements
-from downtime.patches import Inventory, Lane, Patch, number_of
+from downtime.findings import Finding
+from downtime.patches import Inventory, Lane, Patch
 from downtime.plan import Applied, last_applied, listing
 
 
@@ -63,6 +64,7 @@ class RejectionKind(StrEnum):
     LANES = "lanes"      # live and cold patches in one landing
     PATCH = "patch"      # something is wrong with a file: its number, its encoding, its lane line
     SQL = "sql"          # something is wrong with the statements
+    LINT = "lint"        # the linter found what the settings say refuses a patch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,10 +122,29 @@ def judge(changes: Sequence[ChangedFile], rules: LandingRules, inventory: Invent
     sha256_of = {entry.id: entry.sha256 for entry in applied}
     landed = _landed(changes, inventory, sha256_of)
     reasons = [*_mixed(changes, landed, rules, inventory), *_touched(changes, inventory, sha256_of),
-               *_late(landed, last_applied(applied)), *_lanes(landed), *_faulty(landed)]
+               *_late(landed, inventory, applied), *_lanes(landed), *_faulty(landed)]
     if reasons:
         return Rejected(reasons=tuple(reasons), patches=landed)
     return Accepted(patches=landed, lane=landed[0].lane) if landed else NotDatabase()
+
+
+def with_lint(judged: Landing, findings: Mapping[str, Sequence[Finding]]) -> Landing:
+    """The same landing with what the linter found in its patches, by their id: refusing findings reject it."""
+    if isinstance(judged, NotDatabase):
+        return judged
+    refused = tuple(_refused(patch, found) for patch in judged.patches
+                    if (found := [each for each in findings.get(patch.id, ()) if each.refuses]))
+    if not refused:
+        return judged
+    before = judged.reasons if isinstance(judged, Rejected) else ()
+    return Rejected(reasons=(*before, *refused), patches=judged.patches)
+
+
+def _refused(patch: Patch, found: Sequence[Finding]) -> Reason:
+    what = listing([f"{each.rule} in line {each.line}" for each in found])
+    return Reason(kind=RejectionKind.LINT, files=(patch.path,), text=(
+        f"{patch.path} is refused by the linter ({what}); correct it, or give a reason in it: "
+        f"`-- waive {found[0].rule}: reason`."))
 
 
 def _landed(changes: Iterable[ChangedFile], inventory: Inventory, sha256_of: dict[str, str]) -> tuple[Patch, ...]:
@@ -166,9 +187,10 @@ def _touched(changes: Iterable[ChangedFile], inventory: Inventory, sha256_of: di
                 f"{before} was changed after it was applied; restore it, and land the change as a new patch."))
 
 
-def _late(landed: Iterable[Patch], last: str) -> Iterator[Reason]:
+def _late(landed: Iterable[Patch], inventory: Inventory, applied: Sequence[Applied]) -> Iterator[Reason]:
+    last = last_applied(applied, inventory)
     for patch in landed:
-        if last and patch.number and patch.number <= number_of(last):
+        if last and patch.number and patch.number <= inventory.number_of(last):
             yield Reason(kind=RejectionKind.LATE, files=(patch.path,), text=(
                 f"{patch.path} has a number that is not higher than that of {last}, which is applied; give it a "
                 "higher one."))

@@ -1,10 +1,16 @@
-"""The lane of a patch, as its file declares it in the comments above its first statement."""
+"""The lane of a patch, as its file declares it: above its first statement, or by a line that the settings name.
+
+Such a line is another migration tool's word for "not in a transaction". It counts wherever it stands.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+
+from downtime import extent
 
 LANE_LINE = re.compile(r"^[ \t]*--[ \t]*apply[ \t]*:(?P<word>[^\n]*)$", re.IGNORECASE | re.MULTILINE)
 BLANK = re.compile(r"(?:[ \t\r\n\f\v;]|--[^\n]*)*+")    # a lone semicolon is no statement
@@ -27,10 +33,10 @@ class Declaration:
     is_all: bool                           # there is nothing but comments in the file
 
 
-def read(sql: str) -> Declaration:
-    """Read the `-- apply:` lines of a patch."""
+def read(sql: str, *, file: str = "", live_lines: Sequence[str] = ()) -> Declaration:
+    """Read the `-- apply:` lines of a patch, and of its whole file the lines that declare LIVE by their beginning."""
     top = _end_of_leading_comments(sql)
-    declared: dict[Lane, int] = {}
+    declared = {Lane.LIVE: found} if (found := min(_live(file, live_lines), default=None)) else {}
     mistakes = []
     for match in LANE_LINE.finditer(sql):
         word, line = match["word"].strip(), sql.count("\n", 0, match.start()) + 1
@@ -38,13 +44,17 @@ def read(sql: str) -> Declaration:
         if mistake := _mistake(word, lane, is_at_top=match.start() < top):
             mistakes.append((line, mistake))
         elif lane and match.start() < top:
-            declared.setdefault(lane, line)
+            declared.setdefault(lane, (line, f"-- apply: {lane}"))
     if len(declared) > 1:
-        (first, first_line), (second, second_line) = declared.items()
-        mistakes.append((second_line, f"`-- apply: {second}` contradicts `-- apply: {first}` in line {first_line}; "
-                                      "keep one of them"))
+        (first_line, first), (second_line, second) = sorted(declared.values())
+        mistakes.append((second_line, f"`{second}` contradicts `{first}` in line {first_line}; keep one of them"))
     lane = Lane.COLD if len(declared) > 1 else next(iter(declared), None)
     return Declaration(lane=lane, mistakes=tuple(mistakes), is_all=top == len(sql))
+
+
+def _live(file: str, live_lines: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """Where the file has which of those lines."""
+    return ((line, text) for text in live_lines for line in extent.lines_starting(file, text))
 
 
 def _mistake(word: str, lane: Lane | None, *, is_at_top: bool) -> str:

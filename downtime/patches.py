@@ -1,13 +1,16 @@
 """The patches of one commit: who they are, in which order they run, and in which lane.
 
 A patch is a file of the repository. Its identity is its path below the patches' directory without `.sql`, its place
-in the order is every number in that path, and its lane is what it says of itself in the comments at its top:
+in the order is every number in that id, and its lane is what it says of itself in the comments at its top:
 
     -- apply: live      while clients work
     -- apply: cold      in a fast downtime, with the database to itself
 
 Nothing here parses SQL: an inventory of ten thousand patches is taken on every landing. What is wrong with a patch
 is written on the patch, as sentences, because an old patch that nobody will run again must not hold up a new one.
+
+The folders of other migration tools are read by what the settings say of them: which part of the path is the number,
+which part of the file is applied, and which lines declare a lane.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
-from downtime import globs, lanes
+from downtime import extent, globs, lanes
 from downtime.lanes import Lane as Lane  # part of what a patch is: `patches.Lane` to everybody else
 
 SUFFIX = ".sql"
@@ -42,6 +45,18 @@ class PatchRules(Protocol):
     @property
     def undeclared_lane(self) -> str: ...  # cold, live or refuse
 
+    @property
+    def number(self) -> str | None: ...  # regular expression: the part of the id that counts; None: all of it
+
+    @property
+    def begin(self) -> str | None: ...  # starts the line above what is applied
+
+    @property
+    def end(self) -> str | None: ...  # starts the line below it
+
+    @property
+    def live_lines(self) -> Sequence[str]: ...  # start lines that declare the lane
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patch:
@@ -49,11 +64,11 @@ class Patch:
 
     id: str                   # path below the directory without ".sql": what the ledger knows it by
     path: str                 # in the repository
-    number: tuple[int, ...]   # every run of digits in the id; its place in the order
+    number: tuple[int, ...]   # every run of digits in what counts of the id; its place in the order
     lane: Lane                # COLD, the careful one, where the declaration is in doubt
     declared: bool            # False: the lane is the settings' `undeclared_lane`
     sha256: str               # of the file's bytes, in hex
-    sql: str                  # empty where the bytes are no text
+    sql: str                  # what is applied, in its place in the file; empty where the bytes are no text
     commit: str
     problems: tuple[str, ...] = ()  # complete sentences, each naming the file
 
@@ -80,6 +95,10 @@ class Inventory:
         """The id that a patch at this repository path has or would have."""
         return _id(path, self.rules.directory)
 
+    def number_of(self, patch_id: str) -> tuple[int, ...]:
+        """The place in the order of a patch of that id, be it in this commit or not; empty where it has none."""
+        return number_of(patch_id, self.rules.number)
+
     @cached_property
     def _by_name(self) -> dict[str, Patch]:
         file_names = defaultdict(list)
@@ -97,39 +116,69 @@ def inventory(files: Mapping[str, bytes], rules: PatchRules, *, not_schema: Sequ
     `not_schema` are the landing policy's globs of files that are no schema change wherever they lie.
     """
     empty = Inventory(patches=(), rules=rules, not_schema=tuple(not_schema))
-    patches = [_patch(path, content, rules, commit) for path, content in files.items() if empty.covers(path)]
+    patches = [_numbered(path, content, rules, commit) for path, content in files.items() if empty.covers(path)]
     patches.sort(key=lambda patch: (patch.number, patch.id))
     return replace(empty, patches=tuple(_with_duplicates(patches)))
 
 
-def number_of(patch_id: str) -> tuple[int, ...]:
-    """A patch's place in the order: every run of digits in its id, compared as numbers."""
-    return tuple(int(digits) for digits in DIGITS.findall(patch_id))
+def alone(path: str, content: bytes, rules: PatchRules) -> Patch:
+    """A file of no repository as a patch that has no place in any order; its id is the file's name without `.sql`."""
+    return _patch(path.rpartition("/")[2].removesuffix(SUFFIX), (), path, content, rules, commit="")
 
 
-def _patch(path: str, content: bytes, rules: PatchRules, commit: str) -> Patch:
+def number_of(patch_id: str, counting: str | None = None) -> tuple[int, ...]:
+    """A patch's place in the order: every run of digits in its id, compared as numbers.
+
+    `counting` is a regular expression for the part of the id that counts: its group, or where it has none the match.
+    """
+    if counting is None:
+        return _numbers(patch_id)
+    found = re.search(counting, patch_id)
+    return _numbers(found[found.re.groups] or "") if found else ()
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(digits) for digits in DIGITS.findall(text))
+
+
+def _numbered(path: str, content: bytes, rules: PatchRules, commit: str) -> Patch:
     patch_id = _id(path, rules.directory)
-    number = number_of(patch_id)
-    sql, problems = _text(path, content)
-    declaration = lanes.read(sql)
+    number = number_of(patch_id, rules.number)
+    patch = _patch(patch_id, number, path, content, rules, commit)
+    if number:
+        return patch
+    return replace(patch, problems=(*patch.problems, _without_number(path, patch_id, rules.number)))
+
+
+def _patch(patch_id: str, number: tuple[int, ...], path: str, content: bytes, rules: PatchRules, commit: str) -> Patch:
+    text, problems = _text(path, content)
+    part = extent.applied_part(text, begin=rules.begin, end=rules.end)
+    declaration = lanes.read(part.sql, file=text, live_lines=rules.live_lines)
     if not problems:
-        problems = _statement_problems(path, declaration, rules)
-    if not number:
-        problems.append(f"{path} has no number in its path, so it has no place in the order; rename it.")
+        problems = _statement_problems(path, part, declaration, rules)
     undeclared = Lane.LIVE if rules.undeclared_lane == Lane.LIVE else Lane.COLD
     return Patch(id=patch_id, path=path, number=number, lane=declaration.lane or undeclared,
-                 declared=declaration.lane is not None, sha256=hashlib.sha256(content).hexdigest(), sql=sql,
+                 declared=declaration.lane is not None, sha256=hashlib.sha256(content).hexdigest(), sql=part.sql,
                  commit=commit, problems=tuple(problems))
 
 
-def _statement_problems(path: str, declaration: lanes.Declaration, rules: PatchRules) -> list[str]:
+def _statement_problems(path: str, part: extent.Part, declaration: lanes.Declaration, rules: PatchRules) -> list[str]:
     """What is wrong with a readable patch as far as its comments tell."""
+    if part.mistakes:
+        return [f"{path}, line {line}: {reason}." for line, reason in part.mistakes]
     if declaration.is_all:
         return [f"{path} has no statement: it is empty or all comments."]
     problems = [f"{path}, line {line}: {reason}." for line, reason in declaration.mistakes]
     if not problems and declaration.lane is None and rules.undeclared_lane not in list(Lane):
         problems.append(f"{path} declares no lane; write `-- apply: live` or `-- apply: cold` at its top.")
     return problems
+
+
+def _without_number(path: str, patch_id: str, counting: str | None) -> str:
+    if counting is None:
+        return f"{path} has no number in its path, so it has no place in the order; rename it."
+    return (f"{path} has no place in the order: {patch_id} has no number that `{counting}` finds (settings: "
+            "patches.number); rename it, or correct the setting.")
 
 
 def _id(path: str, directory: str) -> str:

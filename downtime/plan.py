@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from downtime.patches import Inventory, Patch, number_of
+from downtime.patches import Inventory, Patch
 
 NAMED = 5  # in a sentence: the first ones explain, the number tells the rest
 
@@ -71,7 +71,7 @@ class Plan:
 def plan(inventory: Inventory, applied: Sequence[Applied]) -> Plan:
     """Compare what a commit has with what a database has."""
     sha256_of = {entry.id: entry.sha256 for entry in applied}
-    last = last_applied(applied)
+    last = last_applied(applied, inventory)
     pending = tuple(patch for patch in inventory.patches if patch.id not in sha256_of)
     known = {patch.id for patch in inventory.patches}
     return Plan(
@@ -79,13 +79,13 @@ def plan(inventory: Inventory, applied: Sequence[Applied]) -> Plan:
         drift=tuple(Drift(patch=patch.id, applied_sha256=sha256_of[patch.id], file_sha256=patch.sha256)
                     for patch in inventory.patches if sha256_of.get(patch.id, patch.sha256) != patch.sha256),
         missing=tuple(entry.id for entry in applied if entry.id not in known),
-        late=tuple(patch for patch in pending if last and patch.number <= number_of(last)),
+        late=tuple(patch for patch in pending if last and patch.number <= inventory.number_of(last)),
         last_applied=last)
 
 
-def last_applied(applied: Sequence[Applied]) -> str:
+def last_applied(applied: Sequence[Applied], inventory: Inventory) -> str:
     """The id with the highest number, an empty string where nothing is applied."""
-    return max((entry.id for entry in applied), key=number_of, default="")
+    return max((entry.id for entry in applied), key=inventory.number_of, default="")
 
 
 def listing(names: Sequence[str]) -> str:

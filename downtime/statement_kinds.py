@@ -1,4 +1,4 @@
-"""What a parsed statement is to a DBA: its name, and whether it can run inside a transaction.
+"""What a parsed statement is to a DBA: its name, whether it can run inside a transaction, and what it is about.
 
 Pure; works on the parse nodes that `downtime.statements` hands over. The list of what cannot run in a transaction
 follows the callers of `PreventInTransactionBlock` in PostgreSQL and is proved on real servers by
@@ -15,6 +15,8 @@ COPY_FROM_CLIENT = "COPY FROM STDIN"
 COPY_TO_CLIENT = "COPY TO STDOUT"
 SET, SET_LOCAL = "SET", "SET LOCAL"
 DISCARD_ALL = "DISCARD ALL"
+CREATE_INDEX_CONCURRENTLY, DROP_INDEX_CONCURRENTLY = "CREATE INDEX CONCURRENTLY", "DROP INDEX CONCURRENTLY"
+DETACH_CONCURRENTLY = "ALTER TABLE DETACH PARTITION CONCURRENTLY"
 
 # Where the parser's name for a statement is not what people say.
 WORDS = {
@@ -150,6 +152,36 @@ def locks_out(name: str, tree: Any) -> str:
     return ""
 
 
+def relations(name: str, tree: Any) -> list[tuple[str, ...]]:
+    """The names, each in its parts, of the relations that a statement which runs by itself is about.
+
+    REINDEX of a schema or a database, VACUUM and CLUSTER of everything name none.
+    """
+    match name:
+        case "index_stmt" | "reindex_stmt" if tree.HasField("relation"):
+            return [_parts(tree.relation)]
+        case "drop_stmt":
+            return [tuple(item.string.sval for item in each.list.items) for each in tree.objects]
+        case "vacuum_stmt":
+            return [_parts(each.vacuum_relation.relation) for each in tree.rels]
+        case "alter_table_stmt":  # DETACH PARTITION … CONCURRENTLY
+            return [_parts(tree.relation), *(_parts(_partition(each).name) for each in tree.cmds)]
+    return []
+
+
+def index(name: str, tree: Any) -> str:
+    """The name that CREATE INDEX gives; empty for an index that the server is to name, and all other statements."""
+    return str(tree.idxname) if name == "index_stmt" else ""
+
+
+def _parts(relation: Any) -> tuple[str, ...]:
+    return tuple(part for part in (relation.catalogname, relation.schemaname, relation.relname) if part)
+
+
+def _partition(command: Any) -> Any:
+    return getattr(command.alter_table_cmd, "def").partition_cmd  # `def` is a keyword of Python
+
+
 def _sets_transaction(name: str, tree: Any) -> bool:
     return name == "variable_set_stmt" and tree.name in OF_THE_TRANSACTION
 
@@ -192,8 +224,8 @@ def _concurrent(name: str, tree: Any) -> bool:
             return bool(tree.concurrent)
         case "reindex_stmt":
             return _switched(tree.params, "concurrently")
-        case "alter_table_stmt":  # DETACH PARTITION … CONCURRENTLY; `def` is a keyword of Python
-            return any(getattr(each.alter_table_cmd, "def").partition_cmd.concurrent for each in tree.cmds)
+        case "alter_table_stmt":  # DETACH PARTITION … CONCURRENTLY
+            return any(_partition(each).concurrent for each in tree.cmds)
     return False
 
 

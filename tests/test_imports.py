@@ -20,7 +20,7 @@ FORBIDDEN = {
 }
 
 # libraries that one module alone may know
-ONLY_IN = {"txpostgres": "downtime/node.py", "postgast": "downtime/statements.py"}
+ONLY_IN = {"txpostgres": "downtime/node.py", "postgast": "downtime/parsing.py"}
 
 
 def imports_of(path: Path) -> set[str]:

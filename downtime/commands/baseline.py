@@ -10,7 +10,7 @@ from downtime import deployment_lock, deployments, errors, ledger
 from downtime.commands.context import Context, whoever_asks
 from downtime.errors import ExitStatus
 from downtime.node import Node
-from downtime.patches import Inventory, Patch, number_of
+from downtime.patches import Inventory, Patch
 from downtime.plan import listing, plan
 from downtime.settings import Environment
 
@@ -55,7 +55,7 @@ async def run(context: Context, arguments: argparse.Namespace) -> ExitStatus:
 def to_record(inventory: Inventory, last: Patch, entries: Sequence[ledger.Entry]) -> tuple[Patch, ...]:
     """The patches up to `last` that the ledger lacks. Pure. Raises AppliedOtherwise."""
     planned = plan(inventory, entries)
-    drift = [drift.sentence for drift in planned.drift if number_of(drift.patch) <= last.number]
+    drift = [drift.sentence for drift in planned.drift if inventory.number_of(drift.patch) <= last.number]
     if drift:
         raise AppliedOtherwise(drift)
     return (*planned.before(last), *(patch for patch in planned.pending if patch.id == last.id))

@@ -12,13 +12,20 @@ from typing import Any, Self
 
 from pydantic import PrivateAttr, ValidationInfo, field_validator, model_validator
 
+from downtime import squawk_rules
 from downtime.settings.buildmaster import Buildmaster
 from downtime.settings.environments import Environment, Environments
 from downtime.settings.values import (
+    Days,
+    Fraction,
     PathInRepository,
+    PositiveHours,
+    PositiveMinutes,
     PositiveSeconds,
+    Regex,
     Section,
     Text,
+    Times,
     UrlWithPassword,
     Words,
     surroundings,
@@ -34,6 +41,13 @@ class UndeclaredLane(StrEnum):
     COLD = "cold"      # needs the database to itself
     LIVE = "live"      # may be applied while clients work
     REFUSE = "refuse"  # nothing: it must declare itself
+
+
+class Unlike(StrEnum):
+    """What follows when staging is too unlike production."""
+
+    TELL = "tell"        # the verdict says so
+    SIGNOFF = "signoff"  # the patch needs a sign-off, too
 
 
 class Role(StrEnum):
@@ -66,6 +80,10 @@ class Patches(Section):
     directory: PathInRepository
     pattern: Text = "patch-*.sql"
     undeclared_lane: UndeclaredLane = UndeclaredLane.COLD
+    number: Regex | None = None   # the part of the path that is the patch's place in the order
+    begin: Text | None = None     # a line that starts so: what stands above it is not applied
+    end: Text | None = None       # a line that starts so: what stands below it is not applied
+    live_lines: Words = ()        # lines that, like `-- apply: live`, declare the lane
 
 
 class Landing(Section):
@@ -92,6 +110,41 @@ class Budget(Section):
     @classmethod
     def _is_not_below_limit(cls, limit: float, info: ValidationInfo) -> float:
         return _at_least(limit, "limit_seconds", info)
+
+
+class Rehearsal(Section):
+    """How a patch is measured on staging, and when staging is too unlike production to judge."""
+
+    repeat: Times = 1                  # runs; the slowest one counts, all but the last are rolled back
+    least_size: Fraction = 0.5         # of a table on production, that its copy on staging must have
+    copy_days: Days = 30               # how old the copy may be
+    unlike: Unlike = Unlike.TELL
+
+
+class Live(Section):
+    """How a live patch waits for its locks, and how long it may hold those that keep clients out."""
+
+    lock_seconds: PositiveSeconds = 0.5       # in the queue for a lock, where clients queue behind
+    moment_seconds: PositiveSeconds = 0.5     # with a lock that blocks clients; longer is no live patch
+    wait_minutes: PositiveMinutes = 10        # for the locks of one statement, all attempts together
+    concurrently_hours: PositiveHours = 4.0   # for one statement outside transactions
+
+
+class Lint(Section):
+    """What squawk, the linter, finds in a patch: rules by squawk's own names."""
+
+    block: Words = ()  # a finding refuses the patch, unless a line waives it with a reason
+    off: Words = ()    # not looked for, beside its rules of style
+
+    @field_validator("block", "off")
+    @classmethod
+    def _are_rules(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        mistakes = [f"{name} {wrong}" for name in names if (wrong := squawk_rules.unknown(name))]
+        both = sorted(set(names) & set(info.data.get("block", ())))
+        mistakes += [f"{name} cannot be in lint.block too; decide for one of the two lists" for name in both]
+        if mistakes:
+            raise ValueError("; ".join(mistakes))
+        return names
 
 
 class Users(Section):
@@ -133,6 +186,9 @@ class Settings(Section):
     patches: Patches
     landing: Landing = NOTHING_GIVEN
     budget: Budget = NOTHING_GIVEN
+    rehearsal: Rehearsal = NOTHING_GIVEN
+    live: Live = NOTHING_GIVEN
+    lint: Lint = NOTHING_GIVEN
     users: Users = NOTHING_GIVEN
     people: People = NOTHING_GIVEN
     environments: Environments

@@ -34,6 +34,7 @@ from pydantic import (
 from downtime.target import Target
 
 READABLE_BY_OTHERS = 0o077  # any right of group or world
+MOST_TIMES = 20  # that a patch is run on staging: one of a minute keeps it busy for twenty
 LONGEST_SECRET_BYTES = 64 * 1024  # more is a wrong path (a log, a device), not a password
 
 
@@ -158,6 +159,16 @@ def _five_fields(expression: str) -> str:
     return expression
 
 
+def _regex(pattern: str) -> str:
+    try:
+        found = re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"is no regular expression: {error}") from None
+    if found.groups > 1:
+        raise ValueError("has more than one group; write (?:…) for those that do not hold the number")
+    return pattern
+
+
 def _time_zone(name: str) -> str:
     try:
         zoneinfo.ZoneInfo(name)
@@ -178,6 +189,11 @@ Seconds = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 PositiveSeconds = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 Minutes = Annotated[int, Field(strict=True, ge=0)]
 PositiveMinutes = Annotated[int, Field(strict=True, gt=0)]
+Times = Annotated[int, Field(strict=True, ge=1, le=MOST_TIMES)]
+Fraction = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
+PositiveHours = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+Days = Annotated[int, Field(strict=True, gt=0)]
+Regex = Annotated[Text, AfterValidator(_regex)]
 PathBesideSettings = Annotated[Path, AfterValidator(_beside_settings)]
 PathInRepository = Annotated[Text, AfterValidator(_path_in_repository)]
 UrlWithPassword = Annotated[Text, Field(repr=False), PlainSerializer(without_password)]  # it may contain one

@@ -9,16 +9,10 @@ import pytest
 from downtime import landing, patches
 from downtime.landing import Accepted, Change, ChangedFile, Landing, NotDatabase, Rejected, RejectionKind
 from downtime.patches import Lane
+from downtime.settings.sections import Patches
 
 COLD = b"ALTER TABLE t ADD COLUMN c int;\n"
 LIVE = b"-- apply: live\nCREATE INDEX CONCURRENTLY i ON t (c);\n"
-
-
-@dataclass(frozen=True)
-class PatchRules:
-    directory: str = "db"
-    pattern: str = "patch-*.sql"
-    undeclared_lane: str = "cold"
 
 
 @dataclass(frozen=True)
@@ -52,7 +46,7 @@ def renamed(old_path: str, path: str) -> ChangedFile:
 
 def judge(*changes: ChangedFile, files: Mapping[str, bytes], applied: Mapping[str, bytes] | None = None) -> Landing:
     """`files` is what the repository holds afterwards, `applied` what the database was given, both by path."""
-    stock = patches.inventory(files, PatchRules(), not_schema=Rules().not_schema, commit="c" * 40)
+    stock = patches.inventory(files, Patches(directory="db"), not_schema=Rules().not_schema, commit="c" * 40)
     rows = [Row(id=stock.id_at(path), sha256=hashlib.sha256(content).hexdigest())
             for path, content in (applied or {}).items()]
     return landing.judge(changes, Rules(), stock, rows)

@@ -2,31 +2,29 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
 from downtime import patches
-from downtime.patches import Inventory, Lane
+from downtime.patches import Inventory, Lane, Patch
+from downtime.settings.sections import Patches
 
 COMMIT = "c" * 40
 SELECT = b"SELECT 1;\n"
 
 
-@dataclass(frozen=True)
-class Rules:
-    directory: str = "db"
-    pattern: str = "patch-*.sql"
-    undeclared_lane: str = "cold"
+def an_inventory(files: Mapping[str, bytes], *, not_schema: tuple[str, ...] = (), **rules: Any) -> Inventory:
+    return patches.inventory(files, Patches(**{"directory": "db", **rules}), not_schema=not_schema, commit=COMMIT)
 
 
-def an_inventory(files: Mapping[str, bytes], *, rules: Rules | None = None,
-                 not_schema: tuple[str, ...] = ()) -> Inventory:
-    return patches.inventory(files, rules or Rules(), not_schema=not_schema, commit=COMMIT)
+def a_patch(content: bytes, **rules: Any) -> Patch:
+    (patch,) = an_inventory({"db/patch-1.sql": content}, **rules).patches
+    return patch
 
 
-def problems_of(content: bytes, *, undeclared_lane: str = "cold") -> tuple[str, ...]:
-    return an_inventory({"db/patch-1.sql": content}, rules=Rules(undeclared_lane=undeclared_lane)).patches[0].problems
+def problems_of(content: bytes, **rules: Any) -> tuple[str, ...]:
+    return a_patch(content, **rules).problems
 
 
 def test_patches_are_ordered_by_their_numbers() -> None:
@@ -61,16 +59,16 @@ def test_pattern_of_the_settings_finds_patches(pattern: str, path: str, patch_id
     """Several customs of naming work; the id is the path below the directory."""
     files = {path: SELECT, "db/readme.txt": b"", "other/patch-1.sql": SELECT}
 
-    found = an_inventory(files, rules=Rules(pattern=pattern))
+    found = an_inventory(files, pattern=pattern)
 
     assert [patch.id for patch in found.patches] == [patch_id]
 
 
-@pytest.mark.parametrize("directory", ["", ".", "./"])
+@pytest.mark.parametrize("directory", [".", "./"])
 def test_directory_may_be_the_top_of_the_repository(directory: str) -> None:
     """Then the id is the whole path."""
 
-    assert an_inventory({"patch-1.sql": SELECT}, rules=Rules(directory=directory)).find("patch-1")
+    assert an_inventory({"patch-1.sql": SELECT}, directory=directory).find("patch-1")
 
 
 def test_patch_is_found_by_id_path_or_file_name() -> None:
@@ -85,7 +83,7 @@ def test_patch_is_found_by_id_path_or_file_name() -> None:
 
 def test_file_name_of_several_patches_finds_none() -> None:
     """`migration.sql` must not mean the wrong one."""
-    found = an_inventory({"db/1/migration.sql": SELECT, "db/2/migration.sql": SELECT}, rules=Rules(pattern="*/*.sql"))
+    found = an_inventory({"db/1/migration.sql": SELECT, "db/2/migration.sql": SELECT}, pattern="*/*.sql")
 
     assert found.find("migration.sql") is None
     assert found.find("2/migration") is found.patches[1]
@@ -104,7 +102,7 @@ def test_files_that_are_no_schema_are_no_patches() -> None:
 def test_undeclared_patch_gets_the_lane_of_the_settings(undeclared_lane: str, lane: Lane) -> None:
     """And says that it did not declare it."""
 
-    (patch,) = an_inventory({"db/patch-1.sql": SELECT}, rules=Rules(undeclared_lane=undeclared_lane)).patches
+    patch = a_patch(SELECT, undeclared_lane=undeclared_lane)
 
     assert (patch.lane, patch.declared) == (lane, False)
 
@@ -153,3 +151,31 @@ def test_patch_without_number_has_no_place() -> None:
     assert [problem for patch in found.patches for problem in patch.problems] == [
         "db/patch-a.sql has no number in its path, so it has no place in the order; rename it.",
         "db/patch-b.sql has no number in its path, so it has no place in the order; rename it."]
+
+
+def test_settings_may_say_which_part_of_the_path_is_the_number() -> None:
+    """Digits of a description are no part of the order: `2` comes before `2.1`, and that before `10`."""
+    names = ["V10__b", "V2.1__3_tables", "V2__utf8", "V1_5__x"]
+
+    ordered = an_inventory({f"db/{name}.sql": SELECT for name in names}, pattern="V*.sql", number="^V([0-9._]+?)__")
+
+    assert [(patch.id, patch.number) for patch in ordered.patches] == [
+        ("V1_5__x", (1, 5)), ("V2__utf8", (2,)), ("V2.1__3_tables", (2, 1)), ("V10__b", (10,))]
+    assert ordered.number_of("V7__gone_since") == (7,)
+
+
+def test_number_without_a_group_is_the_whole_match() -> None:
+    """`^[0-9]+` is all that a folder of timestamps needs."""
+
+    (patch,) = an_inventory({"db/20240101_v2/up.sql": SELECT}, pattern="*/up.sql", number="^[0-9]+").patches
+
+    assert patch.number == (20240101,)
+
+
+@pytest.mark.parametrize("number", ["^V([0-9]+)__", "^patch-([a-z]*)", "^(V)?patch"])
+def test_patch_without_the_settings_number_may_not_run(number: str) -> None:
+    """It has no place, and the sentence names the setting, which may be what is wrong."""
+
+    assert problems_of(SELECT, number=number) == (
+        f"db/patch-1.sql has no place in the order: patch-1 has no number that `{number}` finds "
+        "(settings: patches.number); rename it, or correct the setting.",)

@@ -5,13 +5,7 @@ from dataclasses import dataclass
 from downtime import patches
 from downtime.patches import Inventory, Patch
 from downtime.plan import Drift, plan
-
-
-@dataclass(frozen=True)
-class Rules:
-    directory: str = "db"
-    pattern: str = "patch-*.sql"
-    undeclared_lane: str = "cold"
+from downtime.settings.sections import Patches
 
 
 @dataclass(frozen=True)
@@ -22,7 +16,7 @@ class Row:
 
 def an_inventory(*ids: str) -> Inventory:
     files = {f"db/{patch_id}.sql": f"SELECT '{patch_id}';".encode() for patch_id in ids}
-    return patches.inventory(files, Rules(), not_schema=(), commit="c" * 40)
+    return patches.inventory(files, Patches(directory="db"), not_schema=(), commit="c" * 40)
 
 
 def a_patch(inventory: Inventory, patch_id: str) -> Patch:
@@ -120,7 +114,7 @@ def test_applied_patch_is_not_pending() -> None:
 def test_problems_of_the_patch_itself_speak_against_it() -> None:
     """And only against it: an old file's problem holds up nobody else."""
     files = {"db/patch-1.sql": b"", "db/patch-2.sql": b"SELECT 2;"}
-    stock = patches.inventory(files, Rules(), not_schema=(), commit="c" * 40)
+    stock = patches.inventory(files, Patches(directory="db"), not_schema=(), commit="c" * 40)
 
     assert plan(stock, []).objections_to(stock.patches[0]) == stock.patches[0].problems
     assert plan(stock, applied_as_in(stock, "patch-1")).objections_to(stock.patches[1]) == ()

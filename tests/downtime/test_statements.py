@@ -4,8 +4,9 @@ import threading
 
 import pytest
 
-from downtime import patches, statements
+from downtime import parsing, patches, statements
 from downtime.patches import Lane, Patch
+from downtime.settings.sections import Patches
 from downtime.statements import Objection, PatchRefused, SqlSyntaxError, split
 
 
@@ -150,7 +151,7 @@ def test_deep_statement_is_still_recognised() -> None:
 def test_bottomless_statement_is_refused_before_it_is_parsed(sql: str) -> None:
     """Went wrong: the parser's recursion ended the C stack, and with it the process of whoever looked at the patch."""
 
-    assert refusal_of(sql)[2] == statements.TOO_DEEP
+    assert refusal_of(sql)[2] == parsing.TOO_DEEP
 
 
 def test_deepest_chain_allowed_is_survived_on_a_thread() -> None:
@@ -197,8 +198,8 @@ def test_statement_that_runs_alone_is_refused_in_a_cold_patch_only() -> None:
 
     assert statements.objections(found, Lane.LIVE) == ()
     assert statements.objections(found, Lane.COLD) == (Objection(line=3, reason=(
-        "CREATE INDEX CONCURRENTLY cannot run inside a transaction, as a cold patch does; put it into a patch of its "
-        "own that declares `-- apply: live`")),)
+        "CREATE INDEX CONCURRENTLY cannot run inside a transaction, as a cold patch does; split the file before "
+        "line 3 and declare the second part `-- apply: live`")),)
 
 
 @pytest.mark.parametrize(("sql", "refused"), [
@@ -236,8 +237,8 @@ def test_examine_names_everything_that_is_wrong_with_its_place() -> None:
 
     assert [each.partition(" in a ")[0] for each in raised.value.objections] == [
         "db/patch-1.sql has a twin.", "db/patch-1.sql, line 1: BEGIN",
-        "db/patch-1.sql, line 2: VACUUM cannot run inside a transaction, as a cold patch does; put it into a patch of "
-        "its own that declares `-- apply: live`."]
+        "db/patch-1.sql, line 2: VACUUM cannot run inside a transaction, as a cold patch does; declare the file "
+        "`-- apply: live`."]
     assert str(raised.value).startswith("patch-1 may not run:\n  db/patch-1.sql has a twin.\n")
 
 
@@ -251,7 +252,7 @@ def test_examine_names_the_line_of_a_syntax_error() -> None:
 
 def test_unreadable_patch_is_refused_once() -> None:
     """Its empty text is not parsed and blamed again."""
-    rules = type("Rules", (), {"directory": "", "pattern": "*.sql", "undeclared_lane": "cold"})()
+    rules = Patches(directory=".", pattern="*.sql")
     (patch,) = patches.inventory({"1.sql": b"\xff"}, rules, not_schema=(), commit="c" * 40).patches
 
     with pytest.raises(PatchRefused) as raised:
@@ -277,8 +278,8 @@ def test_dump_of_many_rows_is_told_that_copy_is_psqls_own() -> None:
 def test_more_statements_than_memory_should_hold_are_refused() -> None:
     """At the first one too many."""
 
-    assert refusal_of("SELECT;\n" * (statements.MOST_STATEMENTS + 2)) == (
-        statements.MOST_STATEMENTS + 1, 1, statements.TOO_MANY)
+    assert refusal_of("SELECT;\n" * (parsing.MOST_STATEMENTS + 2)) == (
+        parsing.MOST_STATEMENTS + 1, 1, parsing.TOO_MANY)
 
 
 @pytest.mark.parametrize(("sql", "instead"), [
