@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
-from downtime import errors
-from downtime.landing import Rejected
+from collections.abc import Collection, Mapping, Sequence
+
+from downtime import errors, landing, lint
+from downtime.findings import Finding
+from downtime.landing import NotDatabase, Rejected, RejectionKind
+from downtime.patches import Patch
 from downtime.settings import Role
 from steps.shared import asking, landings
 from steps.shared.base import RunbookStep
 from steps.shared.names import BuilderName, Property
 from steps.shared.results import SUCCESS
 
+SIGNOFF = "let a sign-off person force this builder with `signoff_patch` and a reason"
+
 
 class LandingRejected(errors.Refused):
     """The landing breaks the policy. What it brings is held back."""
 
     happened = "rejected: {text}"
-    next_step = ("revert the commit and land its parts one after the other; or let a sign-off person force this builder"
-                 " with `signoff_patch` and a reason")
+    next_step = "{advice}"
+
+    @classmethod
+    def over(cls, verdict: Rejected) -> LandingRejected:
+        return cls(text=" ".join(reason.text for reason in verdict.reasons),
+                   advice=what_next({reason.kind for reason in verdict.reasons}))
+
+
+def what_next(kinds: Collection[RejectionKind]) -> str:
+    """What whoever landed it does about all reasons together; a sign-off where it is enough for each of them."""
+    if landings.HOLDING & set(kinds):
+        steps = ["revert the commit and land its parts one after the other"]
+    elif RejectionKind.LINT in kinds:
+        steps = ["correct the patch, or give the reasons in it where the approver will read them, and land that"]
+    else:
+        steps = ["land a correction, and the patch is rehearsed"]
+    if landings.HOLDING | {RejectionKind.LINT} >= set(kinds):
+        steps.append(f"or {SIGNOFF}")
+    return "; ".join(steps)
 
 
 class SignoffRefused(errors.Refused):
@@ -54,8 +77,17 @@ class JudgeLanding(RunbookStep):
         applied = await self.read_ledger(self.environment)
         changes, verdict = await landings.judge(self.patches, commit, self.settings, applied)
         await self.write("files", "\n".join(f"{each.change:<9} {' -> '.join(each.paths)}" for each in changes))
+        landed = () if isinstance(verdict, NotDatabase) else verdict.patches
+        found = await landings.findings(landed, self.settings, reactor=self.master.reactor)
+        await self._show(landed, found)
+        verdict = landing.with_lint(verdict, found)
         if isinstance(verdict, Rejected):
             self.haltOnFailure = False  # what was pending before it is not held back by it
-            raise LandingRejected(text=" ".join(reason.text for reason in verdict.reasons))
+            raise LandingRejected.over(verdict)
         self.say(verdict.sentence)
         return SUCCESS
+
+    async def _show(self, landed: Sequence[Patch], found: Mapping[str, Sequence[Finding]]) -> None:
+        lines = [line for patch in landed for line in lint.lines(patch.path, found.get(patch.id, ()))]
+        if lines:
+            await self.write("lint", "\n".join(lines))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from downtime import ledger, statements
+from downtime import ledger, lint, statements
 from downtime.commands.context import Context
 from downtime.commands.output import table
 from downtime.errors import ExitStatus
+from downtime.findings import Finding
 from downtime.patches import Patch
 from downtime.plan import Plan, plan
 from downtime.settings import Environment
@@ -29,6 +30,7 @@ class Line:
     sha256: str
     staging_seconds: float | None  # None: these bytes are not in staging's ledger
     findings: tuple[str, ...]      # what keeps it from running, in complete sentences
+    lint: tuple[Finding, ...]      # all that the linter found; what refuses the patch is among `findings`, too
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,10 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 async def run(context: Context, arguments: argparse.Namespace) -> ExitStatus:
     environment = context.environment()
     commit = await context.commit(arguments.commit)
-    entries = await context.entries(environment)
+    async with context.session(environment, "plan") as node:
+        entries, version = await ledger.read(node), node.server_version
     planned = plan(await context.inventory(commit), entries)
     rehearsed = await _rehearsed(context, environment) if planned.pending else ()
-    lines = pending_lines(planned, rehearsed)
+    linted = await lint.lint(planned.pending, server_version=version, rules=context.settings.lint,
+                             reactor=context.reactor)
+    lines = pending_lines(planned, rehearsed, linted)
     refused = bool(planned.drift) or any(line.findings for line in lines)
     context.output.answer(
         _text(environment, commit, planned, lines, applied=len(entries)), environment=environment.name,
@@ -58,12 +63,14 @@ async def _rehearsed(context: Context, environment: Environment) -> Sequence[led
     return await context.entries_if_reachable(staging, "no seconds on staging are shown") or ()
 
 
-def pending_lines(planned: Plan, rehearsed: Sequence[ledger.Entry]) -> tuple[Line, ...]:
+def pending_lines(planned: Plan, rehearsed: Sequence[ledger.Entry], linted: Mapping[str, tuple[Finding, ...]]
+                  ) -> tuple[Line, ...]:
     """The pending patches with what is known of them. Pure."""
     seconds = {(entry.id, entry.sha256): entry.seconds for entry in rehearsed if entry.lane != ledger.BASELINE}
     return tuple(
         Line(patch=patch.id, path=patch.path, lane=patch.lane, declared=patch.declared, sha256=patch.sha256,
-             staging_seconds=seconds.get((patch.id, patch.sha256)), findings=_findings(planned, patch))
+             staging_seconds=seconds.get((patch.id, patch.sha256)), lint=linted[patch.id],
+             findings=(*_findings(planned, patch), *lint.sentences(patch.path, linted[patch.id])))
         for patch in planned.pending)
 
 
@@ -77,14 +84,17 @@ def _text(environment: Environment, commit: str, planned: Plan, lines: Sequence[
     said = [f"{environment.name} ({environment.target.label}) against commit {commit[:12]}: {applied} applied{last}; "
             f"{len(lines)} pending."]
     if lines:
-        said += ["", table(("", "patch", "lane", "on staging", "findings"), [
+        said += ["", table(("", "patch", "lane", "on staging", "findings", "lint"), [
             (str(number), line.patch, line.lane if line.declared else f"{line.lane} (undeclared)",
-             "-" if line.staging_seconds is None else f"{line.staging_seconds:.3f} s", str(len(line.findings) or "-"))
+             "-" if line.staging_seconds is None else f"{line.staging_seconds:.3f} s", str(len(line.findings) or "-"),
+             str(len(line.lint) or "-"))
             for number, line in enumerate(lines, start=1)])]
     findings = [*(drift.sentence for drift in planned.drift), *(f for line in lines for f in line.findings)]
     notes = [f"{name} is applied, and no longer in the repository." for name in planned.missing]
     if findings:
         said += ["", "Refused:", *(f"  {finding}" for finding in findings)]
+    if remarks := [remark for line in lines for remark in lint.lines(line.path, line.lint)]:
+        said += ["", "The linter:", *(f"  {remark}" for remark in remarks)]
     if notes:
         said += ["", "To know:", *(f"  {note}" for note in notes)]
     return "\n".join(said)

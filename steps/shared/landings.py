@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
-from downtime import landing, ledger
+from downtime import deployment_lock, landing, ledger, lint
+from downtime.findings import Finding
 from downtime.landing import ChangedFile, Landing, Rejected, RejectionKind
 from downtime.patches import Patch
 from downtime.settings import Settings
 from steps.shared.services import Patches
 
-# what stays wrong with a patch until it is reverted or signed off; everything else shows in the patch itself
+# what stays wrong with a patch until it is reverted or signed off; everything else shows in the patch as it is now
 HOLDING = frozenset({RejectionKind.MIXED, RejectionKind.LANES})
 
 
@@ -31,6 +33,20 @@ def before(applied: Sequence[ledger.Entry], landed: Collection[tuple[str, str]])
     """
     first = min((entry.finished_at for entry in applied if (entry.id, entry.sha256) in landed), default=None)
     return tuple(entry for entry in applied if first is None or entry.finished_at < first)
+
+
+async def findings(of: Sequence[Patch], settings: Settings, *, reactor: Any) -> Mapping[str, Sequence[Finding]]:
+    """What the linter finds in patches, by their id, as for staging's server.
+
+    Raises NodeError, DeploymentUnderWay or SquawkMissing.
+    """
+    if not of:
+        return {}
+    node = await deployment_lock.session(settings.environment("staging").target,
+                                         application_name="fastdowntime lint", reactor=reactor)
+    version = node.server_version
+    node.close()
+    return await lint.lint(of, server_version=version, rules=settings.lint, reactor=reactor)
 
 
 async def why_held_back(patches: Patches, patch: Patch, settings: Settings, applied: Sequence[ledger.Entry]) -> str:

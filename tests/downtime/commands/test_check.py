@@ -55,7 +55,8 @@ def test_uncommitted_work_is_judged(tree: WorkingTree, tmp_path: Path) -> None:
     assert (nothing.status, nothing.out) == (0, "Not a database landing: it brings no patch.\n")
     assert "the ledger of production could not be read" in nothing.err
     assert (patch.status, patch.document["landing"], patch.document["knows_what_is_applied"]) == (0, "accepted", False)
-    assert patch.document["patches"] == [{"patch": "patch-1", "path": f"{DIRECTORY}/patch-1.sql", "lane": "live"}]
+    assert patch.document["patches"] == [
+        {"patch": "patch-1", "path": f"{DIRECTORY}/patch-1.sql", "lane": "live", "lint": []}]
     assert mixed.status == 1
     assert "patch-1.sql may not land together with code (app.py)" in mixed.out
 
@@ -95,3 +96,30 @@ def test_an_edited_patch_that_production_has_is_rejected(project: Project, tmp_p
 
     assert (baseline.status, answer.status) == (0, 1)
     assert [reason["kind"] for reason in answer.document["reasons"]] == ["edited"]
+
+
+def test_the_linter_speaks_before_a_landing(tree: WorkingTree, tmp_path: Path) -> None:
+    """Its findings are told; those whose rule the settings name refuse, until the patch gives a reason."""
+    check = ("check", "--base", "devel", "--offline", "--repository", str(tree.folder))
+    patch = f"{DIRECTORY}/patch-1.sql"
+    tree.write(patch, "SELECT 1;\nALTER TABLE account DROP COLUMN name;\n")
+    told = ended(start(tmp_path, *check))
+    with (tmp_path / "settings.yaml").open("a") as settings:
+        settings.write("lint: {block: [ban-drop-column]}\n")
+    refused, document = ended(start(tmp_path, *check)), ended(start(tmp_path, *check, "--json")).document
+    tree.write(patch, "SELECT 1;\n-- waive ban-drop-column: nobody reads it\nALTER TABLE account DROP COLUMN name;\n")
+    waived = ended(start(tmp_path, *check))
+
+    finding = f"{patch}:2: ban-drop-column: Dropping a column may break existing clients."
+    assert (told.status, told.out) == (
+        0, f"One patch for the cold lane: patch-1.\nThe linter:\n  {finding}\n")
+    assert "the linter takes its own default for the server's version" in told.err
+    assert refused.status == 1
+    assert f"Rejected: {patch} is refused by the linter (ban-drop-column in line 2)" in refused.out
+    assert f"{finding} [refuses the patch]" in refused.out
+    assert [reason["kind"] for reason in document["reasons"]] == ["lint"]
+    assert [(each["line"], each["rule"], each["blocks"]) for each in document["patches"][0]["lint"]] == [
+        (2, "ban-drop-column", True)]
+    assert document["linted_for"] is None
+    assert waived.status == 0
+    assert "[waived: nobody reads it]" in waived.out

@@ -55,3 +55,23 @@ def test_an_unknown_commit_is_wrong_usage(project: Project) -> None:
 
     assert answer.status == 2
     assert "there is no commit 'nowhere'" in answer.err
+
+
+def test_the_linters_findings_are_listed_and_refuse_as_the_settings_have_it(project: Project) -> None:
+    """For the version of the server that the plan is for."""
+    project.land(patch_1="ALTER TABLE account DROP COLUMN name;",
+                 patch_2="-- waive ban-drop-table: empty since spring\nDROP TABLE account;")
+    told = project.run("plan")
+    with (project.folder / "settings.yaml").open("a") as settings:
+        settings.write("lint: {block: [ban-drop-column, ban-drop-table]}\n")
+    text, document = project.run("plan"), project.run("plan", "--json").document
+
+    finding = "database/schema/patch-1.sql:1: ban-drop-column: Dropping a column may break existing clients."
+    assert told.status == 0
+    assert f"The linter:\n  {finding}\n" in told.out
+    assert text.status == 1
+    assert "database/schema/patch-1.sql, line 1: the linter's rule ban-drop-column refuses it" in text.out
+    assert "[waived: empty since spring]" in text.out
+    assert [bool(line["findings"]) for line in document["pending"]] == [True, False]
+    assert [[each["rule"] for each in line["lint"]] for line in document["pending"]] == [
+        ["ban-drop-column"], ["ban-drop-table"]]
