@@ -1,4 +1,5 @@
-"""The figures the product promises, measured: outages against a shell script, planning, the master's memory.
+"""The figures the product promises, measured: outages against a shell script, planning, what evidence costs, the
+master's memory.
 
 Prints Markdown on standard output; progress goes to whoever listens. Judges nothing by its exit status: a busy
 machine is no failure.
@@ -12,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from demo import contest, upkeep
+from demo import contest, evidence_cost, upkeep
 from demo.sandbox import SCHEMA, Sandbox
 from demo.stage import Stage, Tell
 from downtime import patches
@@ -39,6 +40,7 @@ def run(*, rounds: int, deployments: int, tell: Tell) -> None:
                   " a trivial patch.\n")
             print(contest.table(contest.contest(sandbox, rounds, tell)))
             print(f"\n## Planning\n\n{planning(sandbox)}", flush=True)
+            print(f"\n## Evidence\n\n{evidence_cost.cost(sandbox, rounds)}", flush=True)
         finally:
             sandbox.take_down()
         if deployments:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from downtime import errors, ledger, safety
+from downtime.footprints import Footprint
 from downtime.node import Node
 from downtime.notices import Notices
 from downtime.patches import Patch
 from downtime.printable import cut
 from downtime.statements import Statement
+
+if TYPE_CHECKING:
+    from downtime.measuring import Measuring
 
 MOST_NOTICES = 1000       # of one patch; one may raise a million, and the first ones explain
 LONGEST_COMPLAINT = 2000  # characters of the server's message, detail and hint each: RAISE may send megabytes
@@ -37,6 +41,7 @@ class AppliedStatement:
     seconds: float
     status: str                # the server's command tag, such as `UPDATE 3`
     notices: tuple[str, ...]   # the first ones, and a line that counts the rest
+    footprint: Footprint | None = None  # what it did, where it was measured: in rehearsals
 
 
 Progress = Callable[[AppliedStatement], None]
@@ -83,15 +88,34 @@ def _refuse_lost_transaction(node: Node, patch: Patch, statement: Statement) -> 
 
 
 async def apply_cold(node: Node, deployment: Deployment, *, before_each: Callable[[], None],
-                     progress: Progress) -> float:
+                     progress: Progress, measuring: Measuring | None = None) -> float:
     """Apply the patch and write its ledger row in the transaction `node` is in; returns the patch's own seconds.
 
     `before_each` may raise to end it between two statements. Our timeouts are put back behind each statement that may
-    have changed them, and role and search_path before the row is written. Raises PatchFailed, PatchBlocked,
-    TransactionEnded or NodeError; then the caller rolls back.
+    have changed them, and role and search_path before the row is written. `measuring` gives each statement its
+    footprint, which is not in the seconds. Raises PatchFailed, PatchBlocked, TransactionEnded or NodeError; then the
+    caller rolls back.
     """
     started_at, began = datetime.now(UTC), monotonic()
-    patch, statements, room = deployment.patch, deployment.statements, MOST_NOTICES
+    if measuring is not None:
+        await measuring.begin()
+    await run_all(node, deployment, deployment.statements, before_each=before_each, progress=progress,
+                  make_safe=lambda first: safety.put_back(node, first=first), measuring=measuring)
+    seconds = monotonic() - began - (measuring.seconds if measuring is not None else 0.0)
+    before_each()
+    await _record(node, deployment, started_at, seconds)
+    return seconds
+
+
+async def run_all(node: Node, deployment: Deployment, statements: Sequence[Statement], *,
+                  before_each: Callable[[], None], progress: Progress,
+                  make_safe: Callable[[str], Awaitable[str]], measuring: Measuring | None) -> None:
+    """Run statements of the patch in the transaction `node` is in, and what they have deferred to its end.
+
+    `make_safe` is called behind a statement that may have changed settings, with SQL of ours that has to come first,
+    and returns what it cannot put right. Raises as `apply_cold` does.
+    """
+    patch, room = deployment.patch, MOST_NOTICES
     if statements:
         refuse_misreading(node, patch, statements[0])
     for number, statement in enumerate(statements, start=1):
@@ -100,24 +124,26 @@ async def apply_cold(node: Node, deployment: Deployment, *, before_each: Callabl
             applied = await run_statement(node, deployment, statement, room=room)
         except errors.LockNotAvailable as error:
             raise PatchBlocked.at(patch, statement, error) from error
-        progress(applied)
         room = max(0, room - len(applied.notices))
-        if statement.may_change_settings and number < len(statements):
-            await put_back(node, patch, statement)
-    if statements:
-        await _check_deferred_constraints(node, deployment)
-    seconds = monotonic() - began
-    before_each()
-    await _record(node, deployment, started_at, seconds)
-    return seconds
+        last = number == len(statements)
+        if measuring is None:
+            progress(applied)
+        if last:
+            await _check_deferred_constraints(node, deployment, statement)
+        if statement.may_change_settings and (measuring is not None or not last):
+            # the cursor of a last query is closed already
+            _refuse(patch, statement, await make_safe("" if last else behind(statement)))
+        if measuring is not None:
+            progress(await measuring.after(applied, last=last))
 
 
 async def put_back(node: Node, patch: Patch, statement: Statement, *, first: str = "") -> None:
     """Make the session safe again behind a statement. Raises PatchFailed where that cannot be done, or NodeError."""
-    _refuse(patch, statement, await safety.put_back(node, first=f"{_after_rows(statement)}{first}"))
+    _refuse(patch, statement, await safety.put_back(node, first=f"{behind(statement)}{first}"))
 
 
-def _after_rows(statement: Statement) -> str:
+def behind(statement: Statement) -> str:
+    """SQL to send behind a statement, before anything else of ours."""
     return safety.AFTER_ROWS if statement.only_returns_rows else ""
 
 
@@ -142,12 +168,11 @@ async def _record(node: Node, deployment: Deployment, started_at: datetime, seco
                    f"be written: {_complaint(error)}") from error
 
 
-async def _check_deferred_constraints(node: Node, deployment: Deployment) -> None:
+async def _check_deferred_constraints(node: Node, deployment: Deployment, last: Statement) -> None:
     """What COMMIT would find is found here, where it still is the patch that failed. Raises PatchFailed."""
-    last = deployment.statements[-1]
     try:
         # its cursor first: what a deferred trigger does may need the tables it reads
-        await node.execute(f"{_after_rows(last)}SET CONSTRAINTS ALL IMMEDIATE")
+        await node.execute(f"{behind(last)}SET CONSTRAINTS ALL IMMEDIATE")
     except errors.LockNotAvailable as error:
         raise PatchBlocked.at(deployment.patch, last, error) from error
     except errors.StatementFailed as error:

@@ -34,6 +34,7 @@ from downtime.apply import AppliedStatement, Deployment, apply_cold, was_cancell
 from downtime.cancelling import CANCEL_EVERY_SECONDS, Cancelling, note
 from downtime.chronicle import REPORT_SECONDS, Chronicle
 from downtime.clearing import Clearing
+from downtime.measuring import Measuring
 from downtime.phases import Phase, PhaseReport, Report
 from downtime.ready import IDLE_SECONDS, Objections, Ready, Rules, make_ready
 from downtime.reopening import Reopening
@@ -82,6 +83,7 @@ class Outage:
                                           self._reactor)
         self._clearing = Clearing(self._prepared, self._rules, self._reactor, before_each=self._go_on)
         self._cancelling = Cancelling(self._prepared, self._reactor)
+        self._measuring = Measuring(self._prepared.patcher, self._prepared.control)
         return self._prepared.found
 
     async def close(self) -> None:
@@ -189,9 +191,8 @@ class Outage:
 
     async def _check(self) -> str:
         verdict = await self._clearing.check()
-        count = len(verdict.to_kick)
-        self._chronicle.note(
-            f"{count} sessions, {len(verdict.in_transaction)} in a transaction, none of a fragile user")
+        count, busy = len(verdict.to_kick), len(verdict.in_transaction)
+        self._chronicle.note(f"{count} sessions, {busy} in a transaction, none of a fragile user")
         return f"no fragile user among {count} sessions is in a transaction"
 
     async def _kick_sessions(self) -> str:
@@ -205,8 +206,9 @@ class Outage:
         ready = self._ready
         async with blockers.named(ready.control, ours=ready.session_rules.ours, patcher=ready.patcher.pid):
             self._course.patch_seconds = await apply_cold(
-                ready.patcher, self.deployment, before_each=self._go_on, progress=self._course.statements.append)
-        self._chronicle.note(f"{len(self._course.statements)} statements applied, ledger row written")
+                ready.patcher, self.deployment, before_each=self._go_on, progress=self._course.statements.append,
+                measuring=self._measuring if self._rules.measure else None)
+        self._chronicle.note(f"{len(self.statements)} statements applied, ledger row written")
         return f"applied {self.deployment.patch.id} in {self._course.patch_seconds:.3f} s"
 
     async def _reopen(self, failure: errors.DowntimeError | None) -> errors.DowntimeError | None:
@@ -216,8 +218,8 @@ class Outage:
         self._record(self._chronicle.skip_to_the_end)
         self._phase = Phase.ALLOW
         self._cancelling.end()
-        reopening = Reopening(self._ready, self.deployment, say=partial(self._record, self._chronicle.tell),
-                               reactor=self._reactor)
+        reopening = Reopening(self._ready, self.deployment, reactor=self._reactor,
+                              say=partial(self._record, self._chronicle.tell))
         try:
             committed = await reopening.run(ask_the_ledger=self._cancelling.committing and failure is not None)
         except errors.NeedsOperator as error:
@@ -232,8 +234,6 @@ class Outage:
         else:
             self._record(self._chronicle.done, Phase.ALLOW, "connections are allowed again")
         return failure
-
-    # -- details -------------------------------------------------------------------------------------------------
 
     async def _in_phase(self, phase: Phase, work: Callable[[], Awaitable[str]]) -> None:
         self._phase = phase
@@ -288,8 +288,9 @@ class Outage:
         return Report(
             phases=self._chronicle.reports, started_at=self._chronicle.started_at,
             outage_seconds=self._chronicle.seconds, patch_seconds=self._course.patch_seconds,
-            proof_seconds=self._course.proof_seconds, applied=self._course.applied, statements=self.statements,
-            kicked=self.kicked, drained=self._clearing.drained, error=failure)
+            proof_seconds=self._course.proof_seconds, measuring_seconds=self._measuring.seconds,
+            applied=self._course.applied, statements=self.statements, kicked=self.kicked, error=failure,
+            drained=self._clearing.drained)
 
 
 def _as_ours(error: Exception) -> errors.DowntimeError:

@@ -49,6 +49,7 @@ class Report:
     outage_seconds: float   # from the first attempt to prevent connections until they were allowed again
     patch_seconds: float    # the patch's own statements; 0 when it did not get through all of them
     proof_seconds: float    # what the gate's self-test has lengthened the outage by; rehearsals only
+    measuring_seconds: float = 0.0  # the same for measuring what its statements do; not in patch_seconds either
     applied: bool
     statements: tuple[AppliedStatement, ...]
     kicked: tuple[sessions.Session, ...]
@@ -57,8 +58,8 @@ class Report:
 
     @property
     def overhead_seconds(self) -> float:
-        """What the outage lasted beyond the patch itself and the self-test."""
-        return self.outage_seconds - self.patch_seconds - self.proof_seconds
+        """What the outage lasted beyond the patch itself and what only rehearsals do."""
+        return self.outage_seconds - self.patch_seconds - self.proof_seconds - self.measuring_seconds
 
 
 def timeline(phases: Sequence[PhaseReport]) -> str:

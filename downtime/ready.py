@@ -35,6 +35,7 @@ class Rules:
     limit_seconds: float = 60.0
     long_transaction_seconds: float = 60.0
     prove_gate: bool = False            # try to get in while the gate is closed; costs the outage 0.3 s
+    measure: bool = False               # take each statement's footprint; rehearsals only
     keep: bool = True                   # False: a rehearsal that rolls everything back at its end
 
 
