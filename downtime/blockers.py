@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 
 from downtime import errors
 from downtime.apply import PatchBlocked
@@ -43,6 +44,36 @@ SELECT l.pid, a.usename AS "user", a.application_name AS application, a.state, c
  ORDER BY transaction_seconds DESC NULLS FIRST
 """
 
+# Whose transactions one session waits for just now, with what they hold on relations that are no catalogs; pid 0 stands
+# for prepared ones. Empty where it does not wait.
+SELECT_BLOCKING = """
+SELECT nullif(b.pid, 0) AS pid, a.usename AS "user", a.application_name AS application, a.state,
+       coalesce(p.gid, '') AS prepared, coalesce(a.backend_type = 'autovacuum worker', false) AS is_autovacuum,
+       coalesce(a.query LIKE 'autovacuum: %% (to prevent wraparound)', false) AS prevents_wraparound,
+       extract(epoch FROM clock_timestamp() - coalesce(p.prepared, a.xact_start))::float8 AS transaction_seconds,
+       a.xact_start AS began_at,
+       ARRAY(SELECT DISTINCT ARRAY[n.nspname || '.' || c.relname, l.mode]
+               FROM pg_catalog.pg_locks l
+               JOIN pg_catalog.pg_class c ON c.oid = l.relation
+               JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+              WHERE l.locktype = 'relation' AND l.granted AND l.pid = b.pid AND c.relkind IN ('r', 'p', 'm')
+                AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+                AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\\_%%') AS locks
+  FROM (SELECT DISTINCT unnest(pg_catalog.pg_blocking_pids(w.pid)) AS pid
+          FROM pg_catalog.pg_stat_get_activity(%(waiting)s) w
+         WHERE w.wait_event_type = 'Lock') b  -- the function keeps all lockers of the server waiting for its moment
+  LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = b.pid
+  LEFT JOIN pg_catalog.pg_prepared_xacts p ON b.pid = 0 AND p.database = current_database()
+ ORDER BY transaction_seconds DESC NULLS LAST
+"""
+
+# Which of these transactions are there still; a prepared one by its name. Takes no lock.
+COUNT_STILL_THERE = """
+SELECT (SELECT count(*) FROM unnest(%(pids)s::int[], %(began_at)s::timestamptz[]) AS seen (pid, began_at)
+          JOIN pg_catalog.pg_stat_get_activity(NULL) a ON a.pid = seen.pid AND a.xact_start = seen.began_at)
+     + (SELECT count(*) FROM pg_catalog.pg_prepared_xacts WHERE gid = ANY (%(prepared)s)) AS count
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
@@ -57,6 +88,7 @@ class Holder:
     prevents_wraparound: bool    # such an autovacuum gives way to nobody
     transaction_seconds: float | None
     locks: Sequence[Sequence[str]]  # table and mode
+    began_at: datetime | None = None  # its transaction, where it was asked whom a session waits for
 
     @property
     def gives_way(self) -> bool:
@@ -72,7 +104,7 @@ class Holder:
         more = [f"and {len(self.locks) - NAMED} more"] if len(self.locks) > NAMED else []
         held = ", ".join([*(f"{mode} on {escaped(table)}" for table, mode in self.locks[:NAMED]), *more])
         age = "" if self.transaction_seconds is None else f", for {self.transaction_seconds:.1f} s"
-        return f"{self._who()}{age}: holds {held}"
+        return f"{self._who()}{age}: holds {held}" if held else f"{self._who()}{age}"
 
     def _who(self) -> str:
         if self.prepared:
@@ -96,6 +128,18 @@ async def holders(control: Node, *, ours: Collection[int], patcher: int) -> tupl
     """Ask, over a session that is not the one that was refused: `patcher`, the pid of that. Raises NodeError."""
     found = await control.execute(SELECT_HOLDERS, {"ours": sorted(ours), "patcher": patcher})
     return tuple(Holder(**row) for row in found.rows)
+
+
+async def blocking(control: Node, *, waiting: int) -> tuple[Holder, ...]:
+    """Whom the session with this pid waits for at this moment, longest transaction first. Raises NodeError."""
+    return tuple(Holder(**row) for row in (await control.execute(SELECT_BLOCKING, {"waiting": waiting})).rows)
+
+
+async def still_there(control: Node, seen: Sequence[Holder]) -> bool:
+    """Whether one of the transactions that `blocking` has seen has not ended yet. Raises NodeError."""
+    return bool(seen) and bool((await control.execute(COUNT_STILL_THERE, {
+        "pids": [each.pid for each in seen], "began_at": [each.began_at for each in seen],
+        "prepared": [each.prepared for each in seen if each.prepared]})).scalar)
 
 
 @asynccontextmanager

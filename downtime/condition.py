@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from downtime import deployment_lock, ledger, live, marker
+from downtime import deployment_lock, indexes, ledger, marker
 from downtime.marker import Door
 from downtime.node import Node, connect
 from downtime.target import Target
@@ -82,7 +82,7 @@ async def _look_inside(target: Target, reactor: Any) -> Inside:
         return Inside(
             deployer=deployment_lock.describe(deployer) if deployer is not None else None,
             waiting_clients=(await node.execute(COUNT_WAITING_CLIENTS)).scalar,
-            invalid_indexes=tuple(f"{index} on {table}" for index, table in await live.invalid_indexes(node)),
+            invalid_indexes=tuple(map(str, await indexes.invalid(node))),
             entries=await _entries(node))
     finally:
         node.close()

@@ -153,7 +153,7 @@ class Node:
             cursor = self._connection.cursor()
             await _within(self.reactor, cursor.execute(statement, parameters), seconds, self._connection, self.label,
                           "a statement")
-            return Result(rows=_rows(cursor), status=cursor.statusmessage or "")
+            return _result(cursor, self.label)
         finally:
             self._turn.release()
 
@@ -234,6 +234,13 @@ async def _has_a_transaction_timeout(node: Node) -> bool:
     except errors.NodeError:
         node.close()
         raise
+
+
+def _result(cursor: Any, label: str) -> Result:
+    try:
+        return Result(rows=_rows(cursor), status=cursor.statusmessage or "")
+    except psycopg2.InterfaceError as error:  # closed by somebody between the server's answer and us
+        raise translate(error, label) from error
 
 
 def _rows(cursor: Any) -> list[Row]:

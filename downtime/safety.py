@@ -64,10 +64,19 @@ async def put_back(node: Node, *, first: str = "") -> str:
 
     Raises NodeError.
     """
-    resets = "".join(f"RESET {name}; " for name, since in TIMEOUTS.items() if node.server_version >= since)
-    (seen,) = (await node.execute(f"{first}{resets}{SEE}")).rows
+    (seen,) = (await node.execute(f"{first}{_resets(node)}{SEE}")).rows
     if not seen["writes"]:
         return "the transaction has been made read-only, so that the ledger row cannot be written; leave it read-write"
     if not seen["alone"]:
         return "the deployment lock has been given up, and another deployment has taken it; unlock only what you locked"
     return ""
+
+
+async def put_timeouts_back(node: Node, *, first: str = "") -> str:
+    """The same where nothing will be recorded and no deployment lock is held: nothing stands against it."""
+    await node.execute(f"{first}{_resets(node)}")
+    return ""
+
+
+def _resets(node: Node) -> str:
+    return "".join(f"RESET {name}; " for name, since in TIMEOUTS.items() if node.server_version >= since)

@@ -37,7 +37,8 @@ class ApplyLive(RunbookStep):
             self.say(line.strip())
             progress.addContent(printable(line) + "\n").addErrback(log.err, "while writing a log")
 
-        self._course = LiveApplication(self.environment.target, deployment, progress=note, reactor=self.master.reactor)
+        self._course = LiveApplication(self.environment.target, deployment, progress=note, summary=self.say,
+                                       rules=self.settings.live, reactor=self.master.reactor)
         self.outages.hold(self.build_id, self._course)
         await self.set_durably(Property.BEGUN, True)
         if self.stop_reason:

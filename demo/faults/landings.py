@@ -21,7 +21,7 @@ from demo.faults.world import World
 from demo.sandbox import DATABASE, ENVIRONMENTS, SCHEMA, SandboxError
 from demo.web import Build
 from downtime.lanes import Lane
-from downtime.live import STATEMENT_SECONDS
+from downtime.settings.sections import Live
 from steps.shared.names import BuilderName, Property
 
 LIMIT_SECONDS = 120      # of an outage: 50,000 statements take their time on a busy machine
@@ -45,7 +45,7 @@ BEGIN
 END
 $$;
 """
-TIMEOUT = {Lane.COLD: f"{LIMIT_SECONDS // 60}min", Lane.LIVE: f"{STATEMENT_SECONDS // 3600:g}h"}
+TIMEOUT = {Lane.COLD: f"{LIMIT_SECONDS // 60}min", Lane.LIVE: f"{Live().concurrently_hours:g}h"}
 # what hostile patches make for others, taken away so that each finds the database as the first one did
 CLEAN_UP = f"""
 DROP SCHEMA IF EXISTS hostile CASCADE;

@@ -7,14 +7,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 
-from downtime import deployments, live, phases, probing
+from downtime import deployments, errors, forecast, live, phases, probing
 from downtime.apply import Deployment
 from downtime.commands.context import Context, whoever_asks
 from downtime.commands.reports import client_line, outage_facts, outage_text, statement_facts, statement_lines
 from downtime.errors import ExitStatus
 from downtime.ledger import Origin
 from downtime.outage import Outage
-from downtime.patches import Lane
+from downtime.patches import Lane, Patch
 from downtime.prober import Prober, ProberFailed
 from downtime.ready import Objections
 from downtime.settings import Environment, Gate, Kick
@@ -38,8 +38,11 @@ async def run(context: Context, arguments: argparse.Namespace) -> ExitStatus:
     inventory = await context.inventory(commit)
     patch = deployments.find(inventory, arguments.patch, context.settings, commit)
     requested_by = whoever_asks() if arguments.requested_by is None else arguments.requested_by
-    deployment = await deployments.deployment(
-        patch, Origin(requested_by=requested_by, approved_by=arguments.approved_by))
+    foretold = await _forecast(context, environment, patch)
+    deployment = await deployments.deployment(patch, Origin(
+        requested_by=requested_by, approved_by=arguments.approved_by,
+        rehearsed_seconds=foretold.rehearsed_seconds if foretold else None,
+        forecast_seconds=foretold.seconds if foretold else None))
     _warn(context, environment, patch.lane)
     context.confirm(f"Apply {patch.id} to {environment.name} ({environment.target.label})?", agreed=arguments.yes)
     context.output.answer(f"{patch.id} ({patch.lane}) on {environment.name} ({environment.target.label})",
@@ -51,6 +54,22 @@ async def run(context: Context, arguments: argparse.Namespace) -> ExitStatus:
     else:
         await _apply_cold(context, environment, deployment, objections, probe=not arguments.no_probe)
     return ExitStatus.DONE
+
+
+async def _forecast(context: Context, environment: Environment, patch: Patch) -> forecast.Forecast | None:
+    """What staging has measured and production has taught; where that is not to be had nobody is kept waiting."""
+    if environment.name == "staging":
+        return None
+    staging = context.settings.environment("staging").target
+    try:
+        foretold = await forecast.of_patch(staging, environment.target, patch.id, patch.sha256,
+                                           reactor=context.reactor)
+    except errors.DowntimeError as error:
+        context.output.progress(f"how long it will take is not known: {str(error).splitlines()[0]}")
+        return None
+    if foretold is not None:
+        context.output.progress(foretold.sentence)
+    return foretold
 
 
 def _warn(context: Context, environment: Environment, lane: Lane) -> None:
@@ -70,14 +89,14 @@ def _warn(context: Context, environment: Environment, lane: Lane) -> None:
 async def _apply_live(context: Context, environment: Environment, deployment: Deployment,
                       objections: Objections) -> None:
     application = live.LiveApplication(environment.target, deployment, progress=context.output.progress,
-                                       reactor=context.reactor)
+                                       rules=context.settings.live, reactor=context.reactor)
     with context.interruption.aborting(application.abort, awaiting="the statement under way to end"):
         report = await application.run(objections)
     context.output.answer(
         "\n".join([*statement_lines(report.statements), f"applied live in {report.seconds:.3f} s, {report.resumed} "
                    f"statements done by an earlier run, {report.retries} retries for a lock"]),
         applied=True, started_at=report.started_at, patch_seconds=report.seconds, resumed=report.resumed,
-        retries=report.retries, statements=statement_facts(report.statements))
+        retries=report.retries, invalid_indexes=report.invalid, statements=statement_facts(report.statements))
 
 
 async def _apply_cold(context: Context, environment: Environment, deployment: Deployment, objections: Objections, *,
@@ -93,15 +112,17 @@ async def _apply_cold(context: Context, environment: Environment, deployment: De
                 report = await outage.run()
             finally:
                 await outage.close()
-            _tell(context, report, await client.end())
+            _tell(context, report, await client.end(), deployment.origin.forecast_seconds)
     if report.error is not None:
         raise report.error
 
 
-def _tell(context: Context, report: phases.Report, seen: probing.Report | None) -> None:
-    context.output.answer(f"{outage_text(report)}\n", **outage_facts(report),
+def _tell(context: Context, report: phases.Report, seen: probing.Report | None, foretold: float | None) -> None:
+    context.output.answer(f"{outage_text(report)}\n", **outage_facts(report), forecast_seconds=foretold,
                           client=None if seen is None else asdict(seen))
     context.output.answer(f"outage: {report.outage_seconds:.3f} s, of it the patch {report.patch_seconds:.3f} s")
+    if foretold is not None and report.applied:
+        context.output.answer(forecast.beside(foretold, report.patch_seconds))
     if seen is not None:
         context.output.answer(f"as a client saw it: {client_line(seen)}")
 

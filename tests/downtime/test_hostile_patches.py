@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pytest
 
 from demo.faults.patches import PATCHES, Fate, HostilePatch
@@ -14,22 +12,16 @@ from downtime.live import LiveApplication
 from downtime.outage import Outage
 from downtime.patches import Lane
 from downtime.ready import Rules
+from downtime.settings.sections import Live, Patches
 from tests.builders import a_deployment, no_objections
 from tests.databases import Database
 
 PATH = "db/patch-1.sql"
 
 
-@dataclass(frozen=True)
-class PatchFiles:
-    directory: str = "db"
-    pattern: str = "patch-*.sql"
-    undeclared_lane: str = "cold"
-
-
 def examined(hostile: HostilePatch) -> Deployment:
     """The patch as a landing brings it. Raises PatchRefused."""
-    inventory = patches.inventory({PATH: hostile.content}, PatchFiles(), not_schema=(), commit="c" * 40)
+    inventory = patches.inventory({PATH: hostile.content}, Patches(directory="db"), not_schema=(), commit="c" * 40)
     (patch,) = inventory.patches
     return Deployment(patch=patch, statements=statements.examine(patch), origin=Origin())
 
@@ -37,7 +29,7 @@ def examined(hostile: HostilePatch) -> Deployment:
 async def applied(database: Database, deployment: Deployment) -> None:
     """Applied as in a deployment, gate `hold` in the cold lane. Raises what the deployment fails with."""
     if deployment.patch.lane is Lane.LIVE:
-        await LiveApplication(database.target, deployment, progress=lambda line: None).run(no_objections)
+        await LiveApplication(database.target, deployment, progress=lambda line: None, rules=Live()).run(no_objections)
         return
     outage = Outage(database.target, deployment, Rules())
     try:

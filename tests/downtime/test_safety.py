@@ -11,10 +11,11 @@ import pytest
 from downtime import deployment_lock, safety
 from downtime.apply import Deployment, PatchFailed, TransactionEnded, apply_cold
 from downtime.errors import ConnectionLost, Left
-from downtime.live import STATEMENT_SECONDS, LiveApplication
+from downtime.live import LiveApplication
 from downtime.node import Node
 from downtime.patches import Lane
 from downtime.safety import TIMEOUTS
+from downtime.settings.sections import Live
 from tests.builders import a_deployment, a_node, no_objections, until
 from tests.databases import Database
 
@@ -76,10 +77,10 @@ async def test_our_timeouts_are_back_in_a_live_patch(database: Database) -> None
     names = known(database)
     sql = "\n".join([*changes(SET, names), SEEN.format(",".join(names))])
     await LiveApplication(database.target, a_deployment(sql=sql, lane=Lane.LIVE),
-                          progress=lambda line: None).run(no_objections)
+                          progress=lambda line: None, rules=Live()).run(no_objections)
 
     found = seen(database)
-    assert (found["statement_timeout"], found["lock_timeout"]) == (f"{STATEMENT_SECONDS / 3600:g}h", "500ms")
+    assert (found["statement_timeout"], found["lock_timeout"]) == (f"{Live().concurrently_hours:g}h", "500ms")
     assert found["client_connection_check_interval"] == "50ms"
 
 
