@@ -41,8 +41,13 @@ CREATE TABLE IF NOT EXISTS fastdowntime.ledger (
     build_url     text NOT NULL DEFAULT '',
     requested_by  text NOT NULL DEFAULT '',
     approved_by   text NOT NULL DEFAULT '',
-    database_role text NOT NULL DEFAULT session_user
+    database_role text NOT NULL DEFAULT session_user,
+    rehearsed_seconds double precision,       -- what the same statements took on staging; NULL: not known
+    forecast_seconds  double precision        -- what was foretold from that
 );
+-- for a ledger that an older version has made
+ALTER TABLE fastdowntime.ledger ADD COLUMN IF NOT EXISTS rehearsed_seconds double precision,
+                                ADD COLUMN IF NOT EXISTS forecast_seconds double precision;
 GRANT SELECT, INSERT ON fastdowntime.ledger TO {role};
 
 -- One row per finished statement of a live patch: a second run goes on behind the last one.
@@ -54,5 +59,17 @@ CREATE TABLE IF NOT EXISTS fastdowntime.live_journal (
     PRIMARY KEY (id, sha256, statement)
 );
 GRANT SELECT, INSERT ON fastdowntime.live_journal TO {role};
+
+-- One row per statement of a live patch that cannot run in a transaction, written before it runs: where it is not in
+-- the journal above, the run was cut off in it.
+CREATE TABLE IF NOT EXISTS fastdowntime.live_begun (
+    id        text NOT NULL,
+    sha256    text NOT NULL,
+    statement integer NOT NULL CHECK (statement > 0),  -- position in the patch, from 1
+    builds    text NOT NULL DEFAULT '',  -- the index it makes, schema.name, where none of that name was; else empty
+    begun_at  timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    PRIMARY KEY (id, sha256, statement)
+);
+GRANT SELECT, INSERT ON fastdowntime.live_begun TO {role};
 {gate_section}
 COMMIT;

@@ -22,8 +22,16 @@ SELECT current_user AS role,
        pg_catalog.pg_is_in_recovery() AS in_recovery,
        coalesce(CASE WHEN schema.usable THEN pg_catalog.has_function_privilege(
            pg_catalog.to_regprocedure('fastdowntime.prevent_connections()')::oid, 'EXECUTE') END, false) AS may_hold,
-       coalesce(CASE WHEN schema.usable THEN pg_catalog.has_table_privilege(
-           pg_catalog.to_regclass('fastdowntime.ledger')::oid, 'SELECT, INSERT') END, false) AS may_record,
+       coalesce(CASE WHEN schema.usable THEN
+           pg_catalog.has_table_privilege(pg_catalog.to_regclass('fastdowntime.ledger')::oid, 'SELECT')
+           AND pg_catalog.has_table_privilege(pg_catalog.to_regclass('fastdowntime.ledger')::oid, 'INSERT')
+       END, false) AS may_record,
+       NOT EXISTS (SELECT FROM (VALUES ('ledger', 'rehearsed_seconds'), ('ledger', 'forecast_seconds')) AS needed(t, a)
+                    WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_attribute AS there
+                                        JOIN pg_catalog.pg_class c ON c.oid = attrelid AND relname = needed.t
+                                        JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace
+                                       WHERE nspname = 'fastdowntime' AND attname = needed.a AND NOT attisdropped)
+                  ) AS ledger_is_current,
        coalesce((SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user), false) AS is_superuser,
        ARRAY(SELECT rolname::text FROM pg_catalog.pg_roles WHERE rolsuper) AS superusers,
        ARRAY(SELECT gid || ' of ' || owner || ' since ' || prepared::text
@@ -55,6 +63,7 @@ class Observation:
     in_recovery: bool
     may_hold: bool
     may_record: bool
+    ledger_is_current: bool   # not made by an older version
     is_superuser: bool
     superusers: Sequence[str]
     prepared_transactions: Sequence[str]
@@ -103,6 +112,8 @@ def judge_server(seen: Observation, *, gate: str) -> list[str]:
         (not seen.in_recovery, "this server is a standby: patches go to the primary"),
         (seen.sees_sessions, f"role {seen.role} does not see other sessions (pg_monitor): {install}"),
         (seen.may_record, f"role {seen.role} has no ledger it may write: {install}"),
+        (seen.ledger_is_current or not seen.may_record,
+         "the ledger was made by an older version: run install again: python -m downtime install prints the SQL"),
     ]
     if gate:
         rights += [

@@ -6,7 +6,7 @@ import json
 from collections.abc import Awaitable
 from typing import Any
 
-from downtime import errors, ledger, live, phases
+from downtime import errors, forecast, ledger, live, phases
 from steps.shared import wording
 from steps.shared.base import RunbookStep
 from steps.shared.names import Property
@@ -40,20 +40,25 @@ class Record(RunbookStep):
 
     async def _keep(self, report: phases.Report | live.Report) -> None:
         sentence = headline(self._patch, report)
-        self.say(sentence, headline=sentence)
+        self.say(sentence, headline=sentence)  # first of all: reading the ledger may take its time
+        entry, row = await self._row()
+        if comparison := against_forecast(report, entry):
+            self.say(f"{sentence}; {comparison}", headline=sentence)
         if isinstance(report, phases.Report):
             await self.write("timeline", phases.timeline(report.phases))
             self.setProperty(Property.OUTAGE_SECONDS, report.outage_seconds, self.name)
-        figures = figures_of(self._patch, report)
+        figures = figures_of(self._patch, report, entry)
         await self.setBuildData("outage", json.dumps(figures, sort_keys=True).encode(), "fastdowntime")
-        await self.write("ledger", await self._row())
+        await self.write("ledger", f"{row}\n\n{comparison}" if comparison else row)
 
-    async def _row(self) -> str:
+    async def _row(self) -> tuple[ledger.Entry | None, str]:
+        """What production's ledger has of the patch, and the same as text."""
         try:
             entries = await self.read_ledger(self.environment)
         except errors.DowntimeError as error:  # a server that is gone must not hide what came of the deployment
-            return error.explain()
-        return _row(next((entry for entry in entries if entry.id == self._patch), None))
+            return None, error.explain()
+        entry = next((entry for entry in entries if entry.id == self._patch), None)
+        return entry, _text(entry)
 
     @property
     def _patch(self) -> str:
@@ -74,16 +79,30 @@ def is_applied(report: phases.Report | live.Report) -> bool:
     return isinstance(report, live.Report) or report.applied
 
 
-def figures_of(patch: str, report: phases.Report | live.Report) -> dict[str, Any]:
-    """What other programs may want to know of a deployment; durations in seconds."""
+def figures_of(patch: str, report: phases.Report | live.Report, entry: ledger.Entry | None) -> dict[str, Any]:
+    """What other programs may want to know of a deployment; durations in seconds, None for what nobody knew."""
+    known = {"rehearsed_seconds": entry.rehearsed_seconds if entry else None,
+             "forecast_seconds": entry.forecast_seconds if entry else None}
     if isinstance(report, live.Report):
-        return {"patch": patch, "lane": "live", "applied": True, "outage_seconds": 0.0,
+        return {**known, "patch": patch, "lane": "live", "applied": True, "outage_seconds": 0.0,
                 "patch_seconds": report.seconds, "retries": report.retries,
                 "started_at": report.started_at.isoformat()}
-    return {"patch": patch, "lane": "cold", "applied": report.applied, "outage_seconds": report.outage_seconds,
+    return {**known, "patch": patch, "lane": "cold", "applied": report.applied, "outage_seconds": report.outage_seconds,
             "patch_seconds": report.patch_seconds, "kicked": len(report.kicked), "drained": len(report.drained),
             "started_at": report.started_at.isoformat(), "error": str(report.error) if report.error else None,
             "phases": {each.phase: each.seconds for each in report.phases}}
+
+
+def against_forecast(report: phases.Report | live.Report, entry: ledger.Entry | None) -> str:
+    """What was foretold beside what came true; empty where nothing was, or where it is of another run.
+
+    A live patch that was resumed has only the time of its rest.
+    """
+    if entry is None or entry.forecast_seconds is None or not is_applied(report):
+        return ""
+    if isinstance(report, live.Report) and report.resumed:
+        return ""
+    return forecast.beside(entry.forecast_seconds, entry.seconds)
 
 
 def headline(patch: str, report: phases.Report | live.Report) -> str:
@@ -101,7 +120,8 @@ def not_deployed(patch: str, error: errors.DowntimeError) -> str:
     return f"{patch} not deployed: {wording.headline(error)}"
 
 
-def _row(entry: ledger.Entry | None) -> str:
+def _text(entry: ledger.Entry | None) -> str:
     if entry is None:
         return "production's ledger does not have the patch"
-    return "\n".join(f"{name:<13} {getattr(entry, name)}" for name in ledger.Entry.__slots__)
+    values = {name: getattr(entry, name) for name in ledger.Entry.__slots__}
+    return "\n".join(f"{name:<17} {value}" for name, value in values.items() if value is not None)

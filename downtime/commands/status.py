@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from downtime import errors, selftest
+from downtime import errors, forecast, selftest
 from downtime.commands.context import Context
 from downtime.condition import Condition, Inside, observe
 from downtime.errors import ExitStatus
@@ -97,13 +97,15 @@ def unreachable(environment: Environment, error: errors.NodeError) -> Standing:
 
 def standing(environment: Environment, seen: Condition, inventory: Inventory | None) -> Standing:
     """What was seen, in words and for JSON. Pure."""
-    inside = seen.inside
+    inside, learnt = seen.inside, _learnt(environment, seen.inside)
     return Standing(
         lines=(_head(environment), f"  {_door_line(seen)}",
-               *(f"  {line}" for line in (_inside_lines(inside, inventory) if inside else ()))),
+               *(f"  {line}" for line in (_inside_lines(inside, inventory) if inside else ())),
+               *([f"  a forecast is what staging has measured × {learnt.sentence}"] if learnt else ())),
         facts=_name(environment) | {
             "reachable": True, "accepts_connections": seen.door.open, "marked": seen.door.text,
-            "closed_by_dead_run": seen.closed_by_dead_run, **(_inside_facts(inside, inventory) if inside else {})},
+            "closed_by_dead_run": seen.closed_by_dead_run, **(_inside_facts(inside, inventory) if inside else {}),
+            **({"learnt": learnt} if learnt else {})},
         next_command=f"python -m downtime reopen --environment {environment.name}" if seen.closed_by_dead_run else "")
 
 
@@ -123,7 +125,8 @@ def _inside_lines(inside: Inside, inventory: Inventory | None) -> Sequence[str]:
         lines.append(f"invalid indexes: {listing(inside.invalid_indexes)}: DROP INDEX CONCURRENTLY each, and apply "
                      "its patch again")
     if inside.entries is None:
-        return [*lines, "no ledger: python -m downtime install prints the SQL a DBA runs once"]
+        return [*lines, "no ledger: python -m downtime install prints the SQL a DBA runs once, and again where the "
+                        "ledger is of an older version"]
     lines.append(f"{len(inside.entries)} patches applied")
     if inside.entries:
         last = inside.entries[-1]
@@ -133,6 +136,12 @@ def _inside_lines(inside: Inside, inventory: Inventory | None) -> Sequence[str]:
         pending = [patch.id for patch in plan(inventory, inside.entries).pending]
         lines.append(f"{len(pending)} pending" + (f": {listing(pending)}" if pending else ""))
     return lines
+
+
+def _learnt(environment: Environment, inside: Inside | None) -> forecast.Factor | None:
+    """What production's times have taught; a copy of its ledger on staging says nothing of staging."""
+    factor = forecast.learnt(inside.entries or ()) if inside and environment.name == "production" else None
+    return factor if factor and factor.patches else None
 
 
 def _inside_facts(inside: Inside, inventory: Inventory | None) -> dict[str, Any]:

@@ -61,7 +61,8 @@ class Errand:
 
     def origin(self, build_url: str) -> Origin:
         return Origin(requested_by=", ".join(sorted(self.requested_by)), approved_by=self.approved_by,
-                      build_url=build_url)
+                      build_url=build_url, rehearsed_seconds=self.evidence.seconds,
+                      forecast_seconds=self.evidence.expected_seconds)
 
 
 async def read(step: RunbookStep) -> Errand:

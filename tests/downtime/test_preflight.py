@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from downtime import preflight
+from downtime import ledger, preflight
 from downtime.preflight import Observation
 from downtime.sessions import Rules, Session, Verdict
 from tests.builders import a_node
@@ -18,8 +18,8 @@ NOBODY = Verdict(fragile=(), unkickable=(), to_kick=())
 def an_observation(**given: Any) -> Observation:
     harmless: dict[str, Any] = {
         "role": "patcher", "server_version": 150000, "sees_sessions": True, "may_kick": True, "owns_database": True,
-        "in_recovery": False, "may_hold": True, "may_record": True, "is_superuser": False, "superusers": ["postgres"],
-        "prepared_transactions": []}
+        "in_recovery": False, "may_hold": True, "may_record": True, "ledger_is_current": True, "is_superuser": False,
+        "superusers": ["postgres"], "prepared_transactions": []}
     return Observation(**{**harmless, **given})
 
 
@@ -28,6 +28,8 @@ def an_observation(**given: Any) -> Observation:
     ({"in_recovery": True}, "", "is a standby"),
     ({"sees_sessions": False}, "", "pg_monitor"),
     ({"may_record": False}, "", "no ledger"),
+    ({"may_record": False, "ledger_is_current": False}, "", "no ledger"),
+    ({"ledger_is_current": False}, "", "older version: run install again"),
     ({"may_kick": False}, "refuse", "pg_signal_backend"),
     ({"may_hold": False}, "hold", "no gate function"),
     ({"owns_database": False}, "refuse", "does not own the database"),
@@ -84,3 +86,43 @@ async def test_a_misspelt_user_of_the_settings_is_said(database: Database) -> No
 
     assert [line.partition(", which is no role of")[0] for line in found] == [
         "warning: users.fragile names 'proces_upload'", "warning: users.spared names \"moni'tor\""]
+
+
+async def test_a_ledger_of_an_older_version_is_noticed_and_install_brings_it_up_to_date(each_database: Database
+                                                                                       ) -> None:
+    """Before anything is closed, and with the words that help; what was recorded stays."""
+    each_database.admin_sql("INSERT INTO fastdowntime.ledger (id, sha256, lane, commit, started_at, seconds)"
+                            " VALUES ('patch-0', repeat('0', 64), 'cold', 'c', now(), 1)")
+    each_database.admin_sql("ALTER TABLE fastdowntime.ledger DROP COLUMN rehearsed_seconds,"
+                            " DROP COLUMN forecast_seconds")
+    node = await a_node(each_database.target)
+    try:
+        older = preflight.judge_server(await preflight.observe(node), gate="hold")
+        with pytest.raises(ledger.Outdated) as caught:
+            await ledger.read(node)
+        each_database.install("hold")
+        current = preflight.judge_server(await preflight.observe(node), gate="hold")
+        entries = await ledger.read(node)
+    finally:
+        node.close()
+
+    assert ([reason.partition(":")[0] for reason in older], current) == (
+        ["the ledger was made by an older version"], [])
+    assert "run install again" in caught.value.advice
+    assert [(entry.id, entry.rehearsed_seconds, entry.forecast_seconds) for entry in entries] == [
+        ("patch-0", None, None)]
+
+
+@pytest.mark.parametrize(("right", "may_record"), [("SELECT", False), ("INSERT", False), ("SELECT, INSERT", True)])
+async def test_a_ledger_that_may_only_be_read_or_only_be_written_will_not_do(database: Database, right: str,
+                                                                             may_record: bool) -> None:
+    """One of the two rights alone would let an outage begin that cannot be recorded."""
+    database.admin_sql(f"REVOKE ALL ON fastdowntime.ledger FROM patcher; GRANT {right} ON fastdowntime.ledger TO"
+                       " patcher")
+    node = await a_node(database.target)
+    try:
+        seen = await preflight.observe(node)
+    finally:
+        node.close()
+
+    assert seen.may_record is may_record
