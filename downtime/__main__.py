@@ -16,7 +16,7 @@ from typing import Any
 from twisted.internet.task import react
 
 from downtime import errors, settings
-from downtime.commands import COMMANDS
+from downtime.commands import COMMANDS, any_database
 from downtime.commands.arguments import parser
 from downtime.commands.context import Context
 from downtime.commands.interruption import Interruption
@@ -51,10 +51,13 @@ async def main(reactor: Any, arguments: argparse.Namespace) -> None:
 
 
 async def _run(reactor: Any, arguments: argparse.Namespace, output: Output) -> errors.ExitStatus:
+    interruption = Interruption(output, reactor)
+    if getattr(arguments, "database", None) is not None:  # of `rehearse`: the one way that needs no settings
+        return await interruption.run(any_database.run(arguments, output, environ=os.environ,
+                                                       default_folder=BESIDE_MASTER_CFG, reactor=reactor))
     loaded = settings.load(settings.find(arguments.settings, os.environ, BESIDE_MASTER_CFG))
     for warning in loaded.warnings:
         output.progress(f"warning: {warning}")
-    interruption = Interruption(output, reactor)
     context = Context(settings=loaded, environment_name=arguments.environment, output=output,
                       interruption=interruption, reactor=reactor)
     return await interruption.run(COMMANDS[arguments.command].run(context, arguments))

@@ -1,21 +1,31 @@
-"""What a rehearsal has shown of a patch, as one document: the approver reads it, the approval binds to its digest."""
+"""What a rehearsal has shown of a patch, as one document: the approver reads it, the approval binds to its digest.
+
+`downtime.evidence_text` shows it to people, `downtime.runs` makes it of what was measured. Its schema for other
+programs is docs/evidence.schema.json.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import re
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Protocol
 
-from downtime import excerpt
-from downtime.apply import AppliedStatement
+from pydantic import ConfigDict, TypeAdapter
+
+from downtime.findings import Finding
+from downtime.footprints import Footprint
+from downtime.lanes import Lane
+from downtime.likeness import Likeness
+
+ROWS = re.compile(r"\d+$")  # of a command tag: UPDATE 3, INSERT 0 1
 
 
 class Verdict(StrEnum):
-    """The total application time against the budget."""
+    """The total application time that is expected in production, against the budget."""
 
     WITHIN_TARGET = "within target"
     WITHIN_LIMIT = "within limit"
@@ -33,18 +43,41 @@ class Budget(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StatementTiming:
-    """One statement as it was rehearsed."""
+class StatementEvidence:
+    """One statement of the run that counts."""
 
     line: int
     kind: str
     seconds: float
-    status: str  # the server's command tag
+    status: str                  # the server's command tag
+    footprint: Footprint | None  # what it did; None where that was not measured
+    left_out: int = 0            # how many locks, scans, changes and sizes of it are not in the footprint
+    remedy: str = ""             # what usually makes such a statement cheap; for those that cost most
 
-    @classmethod
-    def of(cls, applied: AppliedStatement) -> StatementTiming:
-        return cls(line=applied.statement.line, kind=applied.statement.kind, seconds=applied.seconds,
-                   status=applied.status)
+    @property
+    def rows(self) -> int | None:
+        """The rows that the server counts in its command tag; None for statements without such a number."""
+        found = ROWS.search(self.status)
+        return int(found[0]) if found else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseTime:
+    """How long one phase of the rehearsed downtime took, without self-test and measuring."""
+
+    phase: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One run of the patch. Time spent measuring is in none of its figures, nor that of the gate's self-test."""
+
+    seconds: float         # the patch's own statements
+    outage_seconds: float  # of the rehearsed downtime; 0 where there was none
+    phases: tuple[PhaseTime, ...]
+    cold: bool             # the first run: what it read was perhaps not in memory
+    kept: bool             # False: it was rolled back at its end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,34 +85,57 @@ class Evidence:
     """One rehearsal of one patch. Everything in it is covered by the digest.
 
     It is kept in Buildbot's database and shown to the approver, so it is bounded: of a patch with many statements
-    not every time is in it. What an approval binds to, the patch's bytes and the total time, is whole in any case.
+    not each one is in it. Times, lane and verdict are made of all of them.
     """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
 
     patch_id: str
     path: str
     sha256: str                # of the patch's bytes
-    lane: str
-    commit: str
+    lane: Lane
+    declared: bool             # False: the lane is what the settings say of patches that do not declare one
+    commit: str                # empty for a file that comes from no commit
+    environment: str           # staging; empty for any other database
     server: str                # where it was rehearsed: host:port/database
+    server_version: int        # as libpq gives it: 150020 is 15.20; 0 where nobody has noted it
     rehearsed_at: datetime
-    seconds: float             # total application time: the figure the budget is about
-    outage_seconds: float      # of the rehearsed downtime without the gate's self-test; 0 for a live patch
-    statements: tuple[StatementTiming, ...]  # all, or of many the first, the last and the slowest: `of_statements`
+    seconds: float             # total application time of the slowest run: what was measured
+    factor: float              # how many times as long production has taken so far; 1 where that is not known
+    factor_patches: int        # from so many patches
+    outage_seconds: float      # the longest of the rehearsed downtimes; 0 for a live patch
+    runs: tuple[Run, ...]      # in order; empty where the figures come from a ledger
+    statements: tuple[StatementEvidence, ...]  # of the slowest run all, or of many the first, the last, the slowest
+    left_out: int              # how many statements are not among `statements`
+    left_out_seconds: float    # their time in all
     target_seconds: float
     limit_seconds: float
+    lane_obstacles: tuple[str, ...]  # why it may not be applied while clients work; empty where it was measured live
+    lane_advice: str           # what the measurement says to the lane it has
+    findings: tuple[Finding, ...]  # the linter's, those that the patch waives among them
+    likeness: Likeness | None  # staging beside production; None where they could not be compared
+    remarks: tuple[str, ...]   # what whoever decides should know besides, in complete sentences
     signoff_reasons: tuple[str, ...]  # why a sign-off person must decide; the limit is one
-    left_out: int = 0              # how many statements are not among `statements`
-    left_out_seconds: float = 0.0  # their time in all
+
+    @property
+    def expected_seconds(self) -> float:
+        """What production will take, as far as staging can tell: the figure the budget is about."""
+        return self.seconds * self.factor
 
     @property
     def verdict(self) -> Verdict:
-        if self.seconds <= self.target_seconds:
+        if self.expected_seconds <= self.target_seconds:
             return Verdict.WITHIN_TARGET
-        return Verdict.WITHIN_LIMIT if self.seconds <= self.limit_seconds else Verdict.OVER_LIMIT
+        return Verdict.WITHIN_LIMIT if self.expected_seconds <= self.limit_seconds else Verdict.OVER_LIMIT
 
     @property
     def needs_signoff(self) -> bool:
         return bool(self.signoff_reasons)
+
+    @property
+    def measured(self) -> bool:
+        """Whether the patch was run for this document; else its figures are from a ledger."""
+        return bool(self.runs)
 
     @property
     def digest(self) -> str:
@@ -89,53 +145,35 @@ class Evidence:
     @property
     def sentence(self) -> str:
         """The rehearsal in one sentence."""
+        expected = f", {self.expected_seconds:.3f} s expected in production" if self.factor > 1 else ""
         signoff = f"; needs sign-off: {'; '.join(self.signoff_reasons)}" if self.signoff_reasons else ""
-        return (f"{self.patch_id} ({self.lane}) took {self.seconds:.3f} s on staging, {self.verdict} "
-                f"(target {self.target_seconds:g} s, limit {self.limit_seconds:g} s){signoff}")
-
-    @property
-    def table(self) -> str:
-        """The statements as a table of text, slowest marked."""
-        slowest = max((s.seconds for s in self.statements), default=0.0)
-        rows = [f"{'line':>6}  {'seconds':>9}  statement"]
-        for each in self.statements:
-            mark = "  <- slowest" if each.seconds == slowest and len(self.statements) > 1 else ""
-            rows.append(f"{each.line:>6}  {each.seconds:>9.3f}  {each.kind}{_result(each)}{mark}")
-        if self.left_out:
-            rows.append(f"{'':>6}  {self.left_out_seconds:>9.3f}  {self.left_out:,} faster statements, not shown")
-        rows.append(f"{'total':>6}  {self.seconds:>9.3f}  {self.verdict}")
-        return "\n".join(rows)
+        return (f"{self.patch_id} ({self.lane}) took {self.seconds:.3f} s on {self.environment or self.server}"
+                f"{expected}, {self.verdict} (target {self.target_seconds:g} s, limit {self.limit_seconds:g} s)"
+                f"{signoff}")
 
     def to_json(self) -> str:
         """Canonical: the same evidence gives the same text."""
-        return json.dumps(asdict(self), sort_keys=True, ensure_ascii=False, separators=(",", ":"),
-                          default=lambda instant: instant.isoformat())
+        return json.dumps(DOCUMENT.dump_python(self, mode="json"), sort_keys=True, ensure_ascii=False,
+                          separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> Evidence:
-        """The reverse of `to_json`. Raises ValueError, KeyError or TypeError for anything else."""
-        document: dict[str, Any] = json.loads(text)
-        document["rehearsed_at"] = datetime.fromisoformat(document["rehearsed_at"])
-        document["statements"] = tuple(StatementTiming(**each) for each in document["statements"])
-        document["signoff_reasons"] = tuple(document["signoff_reasons"])
-        return cls(**document)
+        """The reverse of `to_json`. Raises ValueError for anything else, documents of older versions among it."""
+        return DOCUMENT.validate_json(text)
 
 
-def of_statements(applied: Sequence[AppliedStatement]) -> dict[str, Any]:
-    """What evidence keeps of the statements, as keyword arguments for it."""
-    parts = excerpt.of(applied)
-    gaps = [part for part in parts if isinstance(part, excerpt.Gap)]
-    return {"statements": tuple(StatementTiming.of(part) for part in parts if isinstance(part, AppliedStatement)),
-            "left_out": sum(gap.count for gap in gaps), "left_out_seconds": sum((gap.seconds for gap in gaps), 0.0)}
+DOCUMENT = TypeAdapter(Evidence)
 
 
-def _result(each: StatementTiming) -> str:
-    """The server's command tag where it says more than the statement's kind: the number of rows."""
-    return "" if each.kind.startswith(each.status) else f" ({each.status})"
+def schema() -> str:
+    """The JSON schema of the document: the text of docs/evidence.schema.json."""
+    return json.dumps(DOCUMENT.json_schema(mode="serialization"), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def signoff_reasons(seconds: float, budget: Budget) -> tuple[str, ...]:
+def signoff_reasons(seconds: float, budget: Budget, *, factor: float = 1.0) -> tuple[str, ...]:
     """Why the time alone needs a sign-off, or nothing."""
-    if seconds <= budget.limit_seconds:
+    expected = seconds * factor
+    if expected <= budget.limit_seconds:
         return ()
-    return (f"{seconds:.3f} s on staging is over the limit of {budget.limit_seconds:g} s",)
+    learnt = f", {expected:.3f} s expected in production," if factor > 1 else ""
+    return (f"{seconds:.3f} s on staging{learnt} is over the limit of {budget.limit_seconds:g} s",)

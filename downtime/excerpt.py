@@ -1,14 +1,22 @@
-"""What is shown and kept of a patch with very many statements: the first, the last and the slowest ones. Pure."""
+"""What is shown and kept of a patch with very many statements, or of a statement that has done very much. Pure.
+
+Of statements the first, the last and the slowest; of what one did its strongest locks and its largest tables.
+"""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from downtime.apply import AppliedStatement
+from downtime.footprints import Footprint
 
-EACH = 100  # so many of the first, of the last and of the slowest; some 30 kB of evidence
+T = TypeVar("T")
+
+EACH = 100    # so many of the first, of the last and of the slowest; some 200 kB of evidence, 1.3 MB at the worst
+DETAILS = 20  # locks, scans, changes and sizes of one statement, each: it may lock thousands of partitions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,3 +44,28 @@ def of(applied: Sequence[AppliedStatement]) -> list[AppliedStatement | Gap]:
         parts.append(applied[place])
         after = place + 1
     return parts
+
+
+def of_footprint(whole: Footprint) -> tuple[Footprint, int]:
+    """What is kept of a footprint, and how many of its parts are not."""
+    kept = replace(
+        whole,
+        locks=_most(whole.locks, lambda lock: (lock.existing, lock.mode.strength)),
+        rewritten=whole.rewritten[:DETAILS], rebuilt=whole.rebuilt[:DETAILS],
+        scans=_most(whole.scans, lambda scan: scan.rows),
+        changes=_most(whole.changes, lambda change: change.inserted + change.updated + change.deleted),
+        sizes=_most(whole.sizes, lambda size: size.table_bytes + size.index_bytes))
+    return kept, _parts(whole) - _parts(kept)
+
+
+def _most(parts: tuple[T, ...], rank: Callable[[T], Any]) -> tuple[T, ...]:
+    """The highest-ranking ones, in their own order."""
+    if len(parts) <= DETAILS:
+        return parts
+    places = heapq.nlargest(DETAILS, range(len(parts)), key=lambda place: rank(parts[place]))
+    return tuple(parts[place] for place in sorted(places))
+
+
+def _parts(footprint: Footprint) -> int:
+    return sum(len(parts) for parts in (footprint.locks, footprint.rewritten, footprint.rebuilt, footprint.scans,
+                                        footprint.changes, footprint.sizes))

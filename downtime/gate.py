@@ -40,11 +40,12 @@ LOCK_ATTEMPTS = 5
 LOCK_PAUSE_SECONDS = 0.3  # lets the clients that queued behind an attempt pass before the next
 GUARD_LIMIT_MARGIN_SECONDS = 5.0  # the guard's limit lies this much behind the deployer's own: the deployer acts first
 
-# Which transactions stand in the way of the gate's lock, taken or waited for. Takes no lock.
+# Which transactions stand in the way of the gate's lock, taken or waited for; each once, whatever it holds (the time is
+# that of the statement, the same in all rows). Takes no lock.
 SELECT_BLOCKERS = """
 SELECT DISTINCT a.pid, a.usename AS "user", a.datname AS database,
        a.application_name AS application, a.state, left(a.query, 80) AS query,
-       extract(epoch FROM clock_timestamp() - a.xact_start)::float8 AS seconds
+       extract(epoch FROM statement_timestamp() - a.xact_start)::float8 AS seconds
   FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid)
  WHERE l.relation = 'pg_catalog.pg_db_role_setting'::regclass AND l.granted AND l.pid <> pg_backend_pid()
 """

@@ -71,7 +71,12 @@ def closing(database: str, *, by: str) -> sql.Composed:
 
 def opening(database: str, *, role: str | None = None) -> sql.Composed:
     """SQL that allows connections and takes the mark of `role` (default: the role that runs it) away."""
-    return sql.SQL("ALTER DATABASE {database} ALLOW_CONNECTIONS true;"
-                   " ALTER ROLE {role} IN DATABASE {database} RESET {parameter}").format(
+    return sql.SQL("ALTER DATABASE {database} ALLOW_CONNECTIONS true; ").format(
+        database=sql.Identifier(database)) + removing(database, role=role)
+
+
+def removing(database: str, *, role: str | None = None) -> sql.Composed:
+    """SQL that takes the mark of `role` (default: the role that runs it) away and leaves the door as it is."""
+    return sql.SQL("ALTER ROLE {role} IN DATABASE {database} RESET {parameter}").format(
         database=sql.Identifier(database), parameter=sql.Identifier(PARAMETER),
         role=sql.Identifier(role) if role is not None else sql.SQL("CURRENT_USER"))

@@ -21,7 +21,7 @@ STATEMENT_SECONDS = 5.0  # it takes 1 ms; an administrator's own ALTER may delay
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recovered:
-    """What was found; `changed` is True where a door was opened."""
+    """What was found; `changed` is True where a door was opened or a mark taken away."""
 
     lines: tuple[str, ...]
     changed: bool
@@ -61,8 +61,11 @@ async def _reopen(node: Node, database: str) -> Recovered:
     door = await marker.read(node, database)  # its deployer may have opened it before it gave up the lease
     if not door.closed_by_us:
         return await _reopen(node, database)
-    if not door.open:  # nobody opens behind which a patch may still be committed; an open one is only marked
-        await fence.end_deployers(database, seen_from=node)
+    if door.open:  # somebody opened it by hand, and whoever closes it now means it: only the mark goes
+        await node.execute(marker.removing(database, role=door.role))
+        return Recovered(lines=(f"{database} was {door.text}; its deployer is gone",
+                                f"{database} accepts connections already: its mark is taken away"), changed=True)
+    await fence.end_deployers(database, seen_from=node)  # nobody opens behind which a patch may still be committed
     async with node.transaction():
         await node.execute(marker.opening(database, role=door.role))
     return Recovered(lines=(f"{database} was {door.text}; its deployer is gone",

@@ -27,9 +27,10 @@ class EvidenceStore(BuildbotService):  # type: ignore[misc]
             return None
         try:
             return Evidence.from_json(text)
-        except (ValueError, KeyError, TypeError) as error:
+        except ValueError as error:
             # written by another version: as good as none, and the patch is to be looked at again
-            LOG.warn("evidence of {patch} cannot be read: {error!r}", patch=patch_id, error=error)
+            LOG.warn("evidence of {patch} cannot be read: {reason}", patch=patch_id,
+                     reason=str(error).partition("\n")[0])
             return None
 
     @property

@@ -6,9 +6,11 @@ rehearsed is offered to production at once, so that a later failure takes nothin
 
 from __future__ import annotations
 
+import re
+from hashlib import sha256
 from typing import Any
 
-from downtime import deployments, errors, phases, sessions
+from downtime import deployments, errors, evidence_text, phases, sessions
 from downtime.evidence import Evidence
 from downtime.ledger import Origin
 from downtime.patches import Inventory, Patch
@@ -18,6 +20,9 @@ from steps.shared import landings, offers, wording
 from steps.shared.base import RunbookStep
 from steps.shared.names import Property
 from steps.shared.results import SUCCESS, WARNINGS
+
+NO_IDENTIFIER = re.compile(r"[^.\w-]", re.ASCII)
+LONGEST_NAME = 100  # characters of a patch's id; Buildbot's column takes 256
 
 
 class HeldBack(errors.Refused):
@@ -34,6 +39,7 @@ class RehearseOnStaging(RunbookStep):
     name = "rehearse on staging"
     environment_name = "staging"
     warnOnWarnings = True
+    updateBuildSummaryPolicy = True  # what was rehearsed is the headline of a green build too
 
     def __init__(self, settings: Any, **keywords: Any) -> None:
         super().__init__(settings, **keywords)
@@ -64,37 +70,46 @@ class RehearseOnStaging(RunbookStep):
         self.say(f"rehearsing {patch.id}")
         applied = await self.read_ledger(self.environment)
         held = await landings.why_held_back(self.patches, patch, self.settings, applied)
-        if held and self.getProperty(Property.SIGNED_OFF) not in (patch.id, patch.path):
+        signed_off = self._signed_off(patch)
+        if held and not signed_off:
             raise HeldBack(patch=patch.id, reason=held, behind=f"; {behind} more behind it" if behind else "")
         authors = await self.patches.repository.authors(patch.commit, patch.path)
         origin = Origin(requested_by=", ".join(sorted(authors)), build_url=await self.build.getUrl())
-        rehearsal = await self._rehearse(inventory, patch, origin, reasons=self._signed_off(held))
+        rehearsal = await self._rehearse(inventory, patch, origin, held=held, signed_off=signed_off)
         evidence = rehearsal.evidence
         await self.evidence_store.keep(evidence)
         self._done.append(evidence)
         await self._show(rehearsal)
         await offers.offer(self, evidence, lane=patch.lane, authors=authors)
 
-    async def _rehearse(self, inventory: Inventory, patch: Patch, origin: Origin, *, reasons: tuple[str, ...]
-                        ) -> Rehearsal:
+    async def _rehearse(self, inventory: Inventory, patch: Patch, origin: Origin, *, held: str,
+                        signed_off: str) -> Rehearsal:
         progress: list[str] = []
+
+        def note(line: str) -> None:
+            progress.append(line)
+            self.say(f"rehearsing {patch.id}: {line.splitlines()[0].strip()}" if line else f"rehearsing {patch.id}")
+
+        reasons = (f"{held} ({signed_off})",) if held else ()
         try:
             self._rehearsing = Rehearsing(self.settings, await deployments.deployment(patch, origin),
-                                          progress=progress.append, reactor=self.master.reactor)
+                                          progress=note, reactor=self.master.reactor)
             self.outages.hold(self.build_id, self._rehearsing)
-            return await self.outages.supervise(
-                self.build_id, self._rehearsing.run(deployments.objections(inventory, patch), reasons=reasons))
+            return await self.outages.supervise(self.build_id, self._rehearsing.run(
+                deployments.objections(inventory, patch), reasons=reasons, signed_off=signed_off))
         finally:
             self._rehearsing = None
-            await self.write(f"{patch.id} progress", "\n".join(progress))
+            if progress:  # what is refused before it begins has none
+                await self.write(f"{patch.id} progress", "\n".join(progress))
 
-    def _signed_off(self, held: str) -> tuple[str, ...]:
-        if not held:
-            return ()
-        return (f"{held} (signed off for staging by {self.getProperty('owner')}: {self.getProperty(Property.REASON)})",)
+    def _signed_off(self, patch: Patch) -> str:
+        """Who has let this patch onto staging whatever speaks against it; empty where nobody has."""
+        if self.getProperty(Property.SIGNED_OFF) not in (patch.id, patch.path):
+            return ""
+        return f"signed off for staging by {self.getProperty('owner')}: {self.getProperty(Property.REASON)}"
 
     async def _show(self, rehearsal: Rehearsal) -> None:
-        evidence, parts = rehearsal.evidence, [rehearsal.evidence.sentence, rehearsal.evidence.table]
+        evidence, parts = rehearsal.evidence, [evidence_text.text(rehearsal.evidence)]
         if rehearsal.outage is not None:
             parts += [phases.timeline(rehearsal.outage.phases), "kicked sessions:",
                       sessions.report(rehearsal.outage.kicked)]
@@ -102,7 +117,7 @@ class RehearseOnStaging(RunbookStep):
         assert applied is not None, "a rehearsal took one of the two lanes"
         parts += ["statements:", wording.statements(applied.statements)]
         await self.write(evidence.patch_id, "\n\n".join(parts))
-        await self.setBuildData(f"evidence {evidence.patch_id}", evidence.to_json().encode(), "fastdowntime")
+        await self.setBuildData(data_name(evidence.patch_id), evidence.to_json().encode(), "fastdowntime")
 
     async def _offer_again(self, inventory: Inventory) -> None:
         """When somebody asks: what staging has and production lacks, unless it waits for its approval already."""
@@ -121,8 +136,15 @@ class RehearseOnStaging(RunbookStep):
     def _summary(self) -> str:
         if not self._done:
             return "nothing is pending on staging"
-        slowest = max(self._done, key=lambda evidence: evidence.seconds)
+        slowest = max(self._done, key=lambda evidence: evidence.expected_seconds)
         signoff = [evidence.patch_id for evidence in self._done if evidence.needs_signoff]
-        sentence = (f"{wording.count(len(self._done), 'patch')} rehearsed: slowest {slowest.seconds:.3f} s"
-                    f" (limit {slowest.limit_seconds:g} s)")
+        which = "" if len(self._done) == 1 else f"slowest {slowest.patch_id}, "
+        sentence = (f"{wording.count(len(self._done), 'patch')} rehearsed: {which}{slowest.seconds:.3f} s, "
+                    f"{slowest.verdict}, {slowest.lane}")
         return f"{sentence}; needs sign-off: {', '.join(signoff)}" if signoff else sentence
+
+
+def data_name(patch_id: str) -> str:
+    """Under which name a build has the evidence of a patch: one that Buildbot's REST interface takes in a path."""
+    name = NO_IDENTIFIER.sub("-", patch_id)[:LONGEST_NAME]
+    return f"evidence-{name}" if name == patch_id else f"evidence-{name}-{sha256(patch_id.encode()).hexdigest()[:8]}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from downtime import errors
+from downtime import errors, evidence_text
 from downtime.approval import Granted, Rejected, Request
 from steps.shared import errands
 from steps.shared.base import RunbookStep
@@ -11,9 +11,7 @@ from steps.shared.names import FORCED_BY, BuilderName, Property
 from steps.shared.results import RETRY, SUCCESS
 
 HOW_TO_DECIDE = """\
-{sentence}
-
-{table}
+{evidence}
 
 To decide, open {url} and give:
   build     {build}
@@ -68,12 +66,13 @@ class AwaitApproval(RunbookStep):
 
     async def _show(self, errand: Errand, request: Request) -> None:
         signoff = "; needs sign-off" if request.needs_signoff else ""
-        self.say(f"waiting for approval of {errand.patch.id} ({errand.evidence.seconds:.3f} s on staging{signoff})")
+        self.say(f"waiting for approval of {errand.patch.id} ({errand.evidence.seconds:.3f} s on staging, "
+                 f"{errand.evidence.verdict}{signoff})")
         url = await self._decision_url()
         await self.addURL("approve or reject", url)
         await self.write("evidence", HOW_TO_DECIDE.format(
-            sentence=errand.evidence.sentence, table=errand.evidence.table, url=url, build=request.build_id,
-            digest=request.digest, requested_by=", ".join(sorted(request.requested_by))))
+            evidence=evidence_text.text(errand.evidence), url=url, build=request.build_id, digest=request.digest,
+            requested_by=", ".join(sorted(request.requested_by))))
         await self.write("patch.sql", errand.patch.sql)
 
     async def _decision_url(self) -> str:

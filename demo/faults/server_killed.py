@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from threading import Thread
 
 from demo.faults.aftermath import expect_aborted, expect_not_repeated
@@ -36,12 +37,8 @@ def _lives(moment: Moment) -> Callable[[World], Finding]:
     def play(world: World) -> Finding:
         build = reach(world, moment)
         world.production.kill()
-        starting = Thread(target=world.production.start)
-        starting.start()
-        try:
+        with _meanwhile(world.production.start):
             finding = Finding(seconds=world.seconds_shut_once_up())
-        finally:
-            starting.join()
         if world.gate == "hold":
             finding.expect(finding.seconds is not None and finding.seconds < 5 * OPEN_AT_ONCE,
                            "a crash must leave nothing of this gate")
@@ -55,12 +52,8 @@ def _next_start(moment: Moment) -> Callable[[World], Finding]:
         build = reach(world, moment)
         _kill_both(world)
         since = time.monotonic()
-        starting = Thread(target=world.master.start)
-        starting.start()
-        try:
+        with _meanwhile(world.master.start):
             finding = Finding(seconds=world.seconds_until_open(since))
-        finally:
-            starting.join()
         expect_not_repeated(finding, world, build, moment, applied=False)
         return finding
     return play
@@ -80,6 +73,17 @@ def _reopened(moment: Moment) -> Callable[[World], Finding]:
         finding.said = said
         return finding
     return play
+
+
+@contextmanager
+def _meanwhile(work: Callable[[], object]) -> Iterator[None]:
+    """Something that takes its time goes on beside what is watched; it has ended when the watching is over."""
+    thread = Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
 
 
 def _kill_both(world: World) -> None:

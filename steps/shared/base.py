@@ -74,6 +74,9 @@ class RunbookStep(BuildStep):  # type: ignore[misc]
         self.stopping(self.stop_reason)
         if self.reports_its_own_end:
             return succeed(None)  # Buildbot would overwrite the result of a step it believes stopped
+        if self.stepid is None:  # Buildbot has not put it down yet, and fails when it adds the log "cancelled" to it
+            self.stopped = True
+            return succeed(None)
         return cast("Deferred[None]", super().interrupt(reason))
 
     def result_when_stopped(self) -> int:

@@ -6,8 +6,6 @@ on staging and its own note of it. The ledger knows how long the patch took; it 
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from downtime import ledger
 from downtime.evidence import Evidence, signoff_reasons
 from downtime.patches import Patch
@@ -30,10 +28,12 @@ async def find_evidence(step: RunbookStep, patch: Patch) -> Evidence | None:
 
 def from_ledger(entry: ledger.Entry, patch: Patch, settings: Settings, *, server: str) -> Evidence:
     """The evidence a ledger row makes; it always needs a sign-off, because nobody's policy has looked at it."""
-    evidence = Evidence(
-        patch_id=patch.id, path=patch.path, sha256=patch.sha256, lane=patch.lane, commit=entry.commit, server=server,
-        rehearsed_at=entry.finished_at, seconds=entry.seconds, outage_seconds=0.0, statements=(),
-        target_seconds=settings.budget.target_seconds, limit_seconds=settings.budget.limit_seconds,
-        signoff_reasons=signoff_reasons(entry.seconds, settings.budget))
-    reason = "its rehearsal is known from staging's ledger alone, not from a build"
-    return replace(evidence, signoff_reasons=(*evidence.signoff_reasons, reason))
+    return Evidence(
+        patch_id=patch.id, path=patch.path, sha256=patch.sha256, lane=patch.lane, declared=patch.declared,
+        commit=entry.commit, environment="staging", server=server, server_version=0, rehearsed_at=entry.finished_at,
+        seconds=entry.seconds, factor=1.0, factor_patches=0, outage_seconds=0.0, runs=(), statements=(), left_out=0,
+        left_out_seconds=0.0, target_seconds=settings.budget.target_seconds,
+        limit_seconds=settings.budget.limit_seconds, lane_obstacles=(),
+        lane_advice=f"Taken for {patch.lane}; which locks it takes is not known here.", findings=(), likeness=None,
+        remarks=(), signoff_reasons=(*signoff_reasons(entry.seconds, settings.budget),
+                                     "its rehearsal is known from staging's ledger alone, not from a build"))

@@ -13,17 +13,27 @@ from twisted.internet.defer import Deferred
 
 from demo.proxy import Proxy
 from downtime.apply import Deployment
+from downtime.node import Node
 from downtime.outage import Outage
 from downtime.phases import Phase, Report
 from downtime.ready import Rules
 from downtime.target import Target
-from tests.builders import a_deployment, no_objections, pause, until
+from tests.builders import a_deployment, a_node, no_objections, pause, until
 from tests.databases import Database
 
 GATES = ("hold", "refuse")
-ADMINS = frozenset({"postgres"})  # the tests' own look-ups
+ADMINS = frozenset({"postgres"})  # the tests' own look-ups, which may still be ending
 FRAGILE = frozenset({"process_upload"})
 SLEEPING = a_deployment(sql="CREATE TABLE added (id int);\nSELECT pg_sleep(30);")
+
+
+@asynccontextmanager
+async def a_control(database: Database, *, user: str = "patcher") -> AsyncIterator[Node]:
+    node = await a_node(database.target_of(user))
+    try:
+        yield node
+    finally:
+        node.close()
 
 
 def some_rules(**given: Any) -> Rules:

@@ -9,9 +9,10 @@ import pytest
 
 from downtime import excerpt
 from downtime.apply import AppliedStatement
-from downtime.evidence import of_statements
-from downtime.excerpt import EACH, Gap
+from downtime.excerpt import DETAILS, EACH, Gap
+from downtime.footprints import Footprint, LockMode, TableSize
 from downtime.statements import split
+from tests.downtime.measurements import a_lock
 
 (STATEMENT,) = split("INSERT INTO t VALUES (1);")
 
@@ -44,9 +45,21 @@ def test_of_many_the_first_the_last_and_the_slowest_are_shown() -> None:
     assert str(Gap(count=49_700, seconds=49.7)) == "… 49,700 statements, 49.700 s in all, are not shown"
 
 
-def test_evidence_counts_what_it_leaves_out() -> None:
-    """The times add up to the whole, whatever is shown of them."""
-    kept = of_statements(applied(50_000))
+def test_an_ordinary_footprint_is_kept_whole() -> None:
+    """Nothing is left out as long as somebody may read it."""
+    footprint = Footprint(wal_bytes=5, locks=(a_lock(),) * DETAILS)
 
-    assert (len(kept["statements"]), kept["left_out"]) == (3 * EACH, 50_000 - 3 * EACH)
-    assert sum(each.seconds for each in kept["statements"]) + kept["left_out_seconds"] == pytest.approx(50.0)
+    assert excerpt.of_footprint(footprint) == (footprint, 0)
+
+
+def test_of_a_vast_footprint_the_strongest_locks_and_the_largest_tables_are_kept() -> None:
+    """A statement that locks every partition must not fill Buildbot's database; it says how much is missing."""
+    weak = [a_lock(LockMode.ACCESS_SHARE, f"public.p{number}") for number in range(5000)]
+    strong, own = a_lock(relation="public.last"), a_lock(relation="public.own", existing=False)
+    sizes = [TableSize(relation=f"public.p{number}", table_bytes=number, index_bytes=0, rows=1)
+             for number in range(5000)]
+    kept, left_out = excerpt.of_footprint(Footprint(wal_bytes=5, locks=(*weak, own, strong), sizes=tuple(sizes)))
+
+    assert (len(kept.locks), strong in kept.locks, own in kept.locks) == (DETAILS, True, False)
+    assert [size.table_bytes for size in kept.sizes] == list(range(5000 - DETAILS, 5000))
+    assert left_out == 10_002 - 2 * DETAILS

@@ -207,6 +207,24 @@ async def test_a_reader_of_the_roles_catalog_is_named(database: Database) -> Non
     await gets_in(database)
 
 
+async def test_a_transaction_that_stands_in_the_way_is_named_once(database: Database) -> None:
+    """However many locks of the catalog it holds: two names would be looked for twice."""
+    administrator = psycopg2.connect(database.server.superuser_dsn(database.name))
+    pid, cursor = administrator.info.backend_pid, administrator.cursor()
+    cursor.execute("SELECT count(*) FROM pg_db_role_setting")
+    for mode in ("ROW SHARE", "ROW EXCLUSIVE", "SHARE UPDATE EXCLUSIVE"):
+        cursor.execute(f"LOCK TABLE pg_db_role_setting IN {mode} MODE")
+    try:
+        async with armed("hold", database) as (door, patcher):
+            with pytest.raises(gate.GateBlocked) as caught:
+                async with patcher.transaction():
+                    await door.prevent()
+    finally:
+        administrator.close()
+
+    assert str(caught.value).count(f"pid {pid} ") == 1
+
+
 async def test_a_reader_that_leaves_in_time_costs_an_attempt(database: Database) -> None:
     """An ordinary reader of the catalog delays the gate and does not defeat it."""
     reader = database.connect("app")

@@ -24,6 +24,16 @@ def is_open(database: Database) -> bool:
                                      (database.name,)) == [(True,)]
 
 
+async def left_closed_by(patcher: Node, lease: Node, watch: guard.Guard, database: Database) -> bool:
+    """The deployer dies; whether the guard, when it has ended, has left the database closed."""
+    watch.leave()
+    lease.close()
+    await until(lambda: patcher.closed, "the patching session ending")
+    await until(lambda: database.server.admin_sql("SELECT 1 FROM pg_stat_activity WHERE application_name ="
+                                                  " 'fastdowntime guard'") == [], "the guard ending")
+    return not is_open(database)
+
+
 @pytest.mark.parametrize("isolation", ["read committed", "repeatable read"])
 async def test_it_opens_when_the_lease_vanishes(isolation: str, each_database: Database) -> None:
     """It ends the patching session first, and sees what was closed after it began, whatever the role's defaults."""
@@ -67,12 +77,7 @@ async def test_it_never_opens_what_carries_no_mark(database: Database) -> None:
     watch = guard.Guard(database.target, reactor, limit_seconds=30)
     await watch.arm(patcher=patcher, lease=lease, mark=MARK)
     database.server.admin_sql(f"ALTER DATABASE {database.name} ALLOW_CONNECTIONS false")
-    watch.leave()
-    lease.close()
-    await until(lambda: patcher.closed, "the patching session ending")
-    await until(lambda: database.server.admin_sql("SELECT 1 FROM pg_stat_activity WHERE application_name ="
-                                                  " 'fastdowntime guard'") == [], "the guard ending")
-    left_closed = not is_open(database)
+    left_closed = await left_closed_by(patcher, lease, watch, database)
     database.server.admin_sql(f"ALTER DATABASE {database.name} ALLOW_CONNECTIONS true")
     patcher.close()
 
@@ -115,12 +120,7 @@ async def test_it_never_opens_what_another_deployment_closed(database: Database)
         await watch.arm(patcher=patcher, lease=lease, mark=MARK)
         async with other.transaction():
             await other.execute(marker.closing(database.name, by="by another test"))
-        watch.leave()
-        lease.close()
-        await until(lambda: patcher.closed, "the patching session ending")
-        await until(lambda: database.server.admin_sql("SELECT 1 FROM pg_stat_activity WHERE application_name ="
-                                                      " 'fastdowntime guard'") == [], "the guard ending")
-        left_closed = not is_open(database)
+        left_closed = await left_closed_by(patcher, lease, watch, database)
         async with other.transaction():
             await other.execute(marker.opening(database.name))
     finally:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
@@ -16,20 +15,9 @@ from downtime import errors, kicking, sessions
 from downtime.kicking import Kick
 from downtime.node import Node
 from downtime.sessions import Rules
-from tests.builders import PATIENCE_SECONDS, a_node, until
+from tests.builders import PATIENCE_SECONDS, until
 from tests.databases import Database
-from tests.downtime.outages import stopped
-
-ADMINS = frozenset({"postgres"})  # the tests' own look-ups, which may still be ending
-
-
-@asynccontextmanager
-async def a_control(database: Database, *, user: str = "patcher") -> AsyncIterator[Node]:
-    node = await a_node(database.target_of(user))
-    try:
-        yield node
-    finally:
-        node.close()
+from tests.downtime.outages import ADMINS, a_control, stopped
 
 
 def a_kick(node: Node, *, before_each: Callable[[], None] = lambda: None, **rules: Any) -> Kick:

@@ -118,6 +118,24 @@ async def test_a_mark_on_an_open_database_ends_nobody(database: Database) -> Non
     assert (alive.scalar, again.changed, is_open(database)) == (1, False, True)
 
 
+async def test_an_open_door_that_is_closed_while_its_mark_goes_stays_closed(database: Database) -> None:
+    """Whoever closes it then is an administrator; the mark goes all the same."""
+    mark(database)
+    with Proxy("127.0.0.1", database.server.port) as proxy:
+        proxy.cut_before(b"RESET")
+        running = Deferred.fromCoroutine(recovery.reopen(through(proxy, database)))
+        await until(lambda: proxy.has_fallen, "the mark being taken away")
+        set_open(database, "false")
+        proxy.restore()
+        recovered = await running
+    again = await recovery.reopen(database.target)
+    still_closed = not is_open(database)
+    set_open(database, "true")
+
+    assert (recovered.changed, again.changed, still_closed) == (True, False, True)
+    assert "left as it is" in again.lines[0]
+
+
 async def test_a_door_that_an_administrator_closes_meanwhile_stays_closed(database: Database) -> None:
     """Between our look and the lease its deployer opens it, and the administrator closes: not ours to open."""
     mark(database)

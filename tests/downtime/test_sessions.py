@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import fields
 from typing import Any
 
 import pytest
 
 from downtime import sessions
-from downtime.node import Node
 from downtime.sessions import Rules, Session
-from tests.builders import a_node
 from tests.databases import Database
+from tests.downtime.outages import ADMINS, a_control
 
 RULES = Rules(fragile=frozenset({"process_upload"}), superusers=frozenset({"postgres"}))
 
@@ -89,18 +86,6 @@ def test_nobody_kicked_is_said_in_words() -> None:
 
 
 # -- on servers --------------------------------------------------------------------------------------------------
-
-@asynccontextmanager
-async def a_control(database: Database, *, user: str = "patcher") -> AsyncIterator[Node]:
-    node = await a_node(database.target_of(user))
-    try:
-        yield node
-    finally:
-        node.close()
-
-
-ADMINS = frozenset({"postgres"})  # the tests' own look-ups, which may still be ending
-
 
 async def test_a_session_is_listed_with_what_an_operator_asks_about(each_database: Database) -> None:
     """Pid, user, application, client, state, age and query, cut to 200 characters, on every server version."""

@@ -36,6 +36,8 @@ class ARunbook(runbook.ARunbook):
         build = await self.ended(build)
         self.assertEqual(build["results"], SUCCESS, await self.summaries(build))
         self.assertRegex(build["state_string"], r"^patch-1 deployed: outage 0\.\d{3} s, 1 session kicked$")
+        self.assertRegex((await self.summaries(build))["record"],
+                         r"1 session kicked; forecast \d+\.\d{3} s, took \d+\.\d{3} s$")
         self.assertIn("note", self.columns(self.production))
         with self.assertRaises(psycopg2.Error):
             client.cursor().execute("SELECT 1")

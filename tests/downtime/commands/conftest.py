@@ -80,8 +80,11 @@ def ended(process: subprocess.Popen[str]) -> Answer:
 def write_settings(folder: Path, *, repository_url: str = "file:///srv/git/app.git",
                    staging: str = "postgresql://patcher@localhost:1/app",
                    production: str = "postgresql://patcher@localhost:2/app", gate: str = "hold",
-                   budget: Mapping[str, float] | None = None) -> None:
-    """The settings file and the password file beside it; by default nothing in them can be reached."""
+                   budget: Mapping[str, float] | None = None, **sections: Mapping[str, Any]) -> None:
+    """The settings file and the password file beside it; by default nothing in them can be reached.
+
+    `sections` are those that are not written else, such as `lint`.
+    """
     password = folder / "password"
     password.touch(mode=0o600)
     password.write_text(application.password_of(application.PATCHER))
@@ -92,18 +95,20 @@ def write_settings(folder: Path, *, repository_url: str = "file:///srv/git/app.g
         "users": {"fragile": [application.FRAGILE], "spared": [application.SPARED]},
         "budget": dict(budget or {}),
         "environments": {name: {"database": dsn, "password_file": "password", "gate": gate}
-                         for name, dsn in (("staging", staging), ("production", production))}}))
+                         for name, dsn in (("staging", staging), ("production", production))},
+        **sections}))
 
 
 @pytest.fixture
 def make_project(tmp_path: Path, server: Server, make_database: MakeDatabase) -> MakeProject:
-    """Makes the project; `gate` is that of both databases, `budget` the section of the settings."""
+    """Makes the project; `gate` is that of both databases, the others are sections of the settings."""
 
-    def make(*, gate: str = "hold", budget: Mapping[str, float] | None = None) -> Project:
+    def make(*, gate: str = "hold", budget: Mapping[str, float] | None = None, **sections: Mapping[str, Any]
+             ) -> Project:
         staging, production = make_database(server, gate=gate), make_database(server, gate=gate)
         repository = Repository.create(tmp_path / "git")
         write_settings(tmp_path, repository_url=repository.url, staging=staging.target.dsn,
-                       production=production.target.dsn, gate=gate, budget=budget)
+                       production=production.target.dsn, gate=gate, budget=budget, **sections)
         return Project(folder=tmp_path, repository=repository, staging=staging, production=production)
 
     return make

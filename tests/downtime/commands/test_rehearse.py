@@ -10,7 +10,7 @@ LIVE = "-- apply: live\nCREATE INDEX CONCURRENTLY account_name ON account (name)
 
 def _has_column(project: Project) -> bool:
     return bool(project.staging.admin_sql(
-        "SELECT FROM pg_attribute WHERE attrelid = 'account'::regclass AND attname = 'note'"))
+        "SELECT 1 FROM pg_attribute WHERE attrelid = 'account'::regclass AND attname = 'note'"))
 
 
 def test_all_pending_patches_are_rehearsed_in_order(project: Project) -> None:
@@ -72,6 +72,41 @@ def test_rehearsals_run_on_staging_only(project: Project) -> None:
 
     assert answer.status == 2
     assert "rehearsals run on staging" in answer.err
+
+
+def test_a_patch_is_run_as_often_as_asked(project: Project) -> None:
+    """All runs but the last are rolled back; with --rollback that one, too."""
+    project.land(patch_1=COLD)
+
+    (tried,) = project.run("rehearse", "--rollback", "--repeat", "2", "--json").document["rehearsed"]
+    left_behind = _has_column(project)
+    (kept,) = project.run("rehearse", "--repeat", "3", "--json").document["rehearsed"]
+
+    assert [run["kept"] for run in tried["runs"]] == [False, False]
+    assert [run["kept"] for run in kept["runs"]] == [False, False, True]
+    assert (left_behind, _has_column(project)) == (False, True)
+
+
+def test_what_cannot_be_rolled_back_cannot_be_repeated(project: Project) -> None:
+    """Refused with the line, and before the patches beside it have run."""
+    project.land(patch_1=COLD, patch_2=LIVE)
+
+    answer = project.run("rehearse", "--repeat", "2")
+
+    assert answer.status == 1
+    assert "patch-2.sql, line 2: CREATE INDEX CONCURRENTLY cannot run inside a transaction" in answer.err
+    assert not _has_column(project)
+
+
+def test_the_text_has_what_an_approver_should_read(project: Project) -> None:
+    """A table of the statements with locks below them, the lane, and the downtime phase by phase."""
+    project.land(patch_1=COLD)
+
+    text = project.run("rehearse").out
+
+    assert "! ACCESS EXCLUSIVE on table public.account" in text
+    assert "Lane: Declared cold, but measured live-safe: `-- apply: live` would save an outage of" in text
+    assert "allow connections" in text
 
 
 def test_figures_of_the_rest_do_not_pass_for_those_of_the_whole(project: Project) -> None:
