@@ -1,7 +1,7 @@
 # Everything runs in .venv, which is made on first use and brought up to date when the requirements change.
 
 PYTHON ?= python3
-AT_ONCE ?= 3
+AT_ONCE ?= 4
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/requirements.stamp

@@ -1,10 +1,13 @@
 """The machinery of a fast downtime, usable with or without Buildbot (which it never imports).
 
 Pure, decisions over values, no clock and no I/O:
-    errors, sqlstates, printable, notices, literals, target, globs, windows, lanes, patches, statement_kinds,
-    statements, landing, plan, excerpt, evidence, approval, phases, install
+    errors, sqlstates, printable, notices, literals, target, globs, windows, lanes, extent, patches, parsing,
+    statement_kinds, statements, dividing, landing, plan, squawk_rules, waivers, findings, footprints, observations,
+    documented_locks, lane_safety, remedies, excerpt, speed_settings, copy_age, runs, evidence, evidence_text, approval,
+    phases, install
 Talk to something:
     settings (its file and password files), node and parameters (PostgreSQL; node is the only module that imports
-    txpostgres), git and repository, prober and probing (a process of its own); everything else talks through a Node.
+    txpostgres), git and repository, squawk and lint (the linter, a program), prober and probing (a process of its own);
+    everything else talks through a Node.
 The command line is `__main__` and `commands`.
 """

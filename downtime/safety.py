@@ -29,7 +29,7 @@ TIMEOUTS = {
 
 # Whether the transaction may write, and the deployment lock, which a patch gives up with pg_advisory_unlock_all().
 SEE = f"""
-SELECT pg_catalog.current_setting('transaction_read_only') = 'off' AS writes,
+SELECT pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.=) 'off' AS writes,
        pg_catalog.pg_try_advisory_lock({LOCK_CLASS}, {DEPLOYMENT}) AS alone
 """
 

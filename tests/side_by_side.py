@@ -12,6 +12,10 @@ from xdist.scheduler import LoadScopeScheduling
 
 ALONE = ("test_faults.py", "test_chance.py")  # a world for each gate
 OWN = ("test_hostile_patches.py",)            # a world of its own
+STAGE = "stage"
+# What takes longest begins first; the small ones, which mostly wait, fill what is left.
+LONGEST_FIRST = (*(f"test_faults.py {gate}" for gate in ("hold", "refuse")), STAGE,
+                 *(f"test_chance.py {gate}" for gate in ("hold", "refuse")), *OWN)
 
 
 class TogetherOnOneSandbox(LoadScopeScheduling):  # type: ignore[misc]
@@ -29,9 +33,21 @@ def sandbox_of(nodeid: str) -> str:
         return nodeid
     if file in ALONE:
         return f"{file} {'refuse' if rest.rstrip(']').endswith('refuse') else 'hold'}"
-    return file if file in OWN else "stage"
+    return file if file in OWN else STAGE
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """In order of `LONGEST_FIRST`; everything else, and a run without others beside it, stays as it is."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: _place(sandbox_of(item.nodeid)))
+
+
+def _place(sandbox: str) -> int:
+    return LONGEST_FIRST.index(sandbox) if sandbox in LONGEST_FIRST else len(LONGEST_FIRST)
 
 
 @pytest.hookimpl
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> TogetherOnOneSandbox:
+    config.option.loadscopereorder = False  # it would begin with those of the most tests
     return TogetherOnOneSandbox(config, log)

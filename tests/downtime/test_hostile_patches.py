@@ -11,10 +11,10 @@ from downtime.ledger import Origin
 from downtime.live import LiveApplication
 from downtime.outage import Outage
 from downtime.patches import Lane
-from downtime.ready import Rules
 from downtime.settings.sections import Live, Patches
 from tests.builders import a_deployment, no_objections
 from tests.databases import Database
+from tests.downtime.outages import some_rules
 
 PATH = "db/patch-1.sql"
 
@@ -31,7 +31,7 @@ async def applied(database: Database, deployment: Deployment) -> None:
     if deployment.patch.lane is Lane.LIVE:
         await LiveApplication(database.target, deployment, progress=lambda line: None, rules=Live()).run(no_objections)
         return
-    outage = Outage(database.target, deployment, Rules())
+    outage = Outage(database.target, deployment, some_rules())
     try:
         await outage.prepare(no_objections)
         report = await outage.run()

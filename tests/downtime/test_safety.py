@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from demo.faults.patches import HOSTILE_SCHEMA
 from downtime import deployment_lock, safety
 from downtime.apply import Deployment, PatchFailed, TransactionEnded, apply_cold
 from downtime.errors import ConnectionLost, Left
@@ -18,6 +19,7 @@ from downtime.safety import TIMEOUTS
 from downtime.settings.sections import Live
 from tests.builders import a_deployment, a_node, no_objections, until
 from tests.databases import Database
+from tests.downtime.outages import prepared
 
 OURS = {"statement_timeout": "21s", "lock_timeout": "3s", "idle_in_transaction_session_timeout": "4s",
         "client_connection_check_interval": "50ms", "idle_session_timeout": "0", "tcp_keepalives_idle": "1",
@@ -216,3 +218,13 @@ async def test_a_last_query_is_not_in_the_way_of_a_deferred_trigger(each_databas
         node.close()
 
     assert each_database.admin_sql("SELECT late FROM upload") == []
+
+
+@pytest.mark.parametrize("measure", [False, True])
+async def test_operators_of_the_patch_are_not_reached(measure: bool, database: Database) -> None:
+    """What looks after the session, and what measures it, asked the patch's own `=` once its search_path said so."""
+    sql = f"{HOSTILE_SCHEMA}SELECT 1;\nCREATE TABLE hostile.made (id int);"
+    async with prepared(database, a_deployment(sql=sql), measure=measure) as outage:
+        report = await outage.run()
+
+    assert report.error is None
