@@ -200,7 +200,11 @@ class Course:
     async def _finalize(self, number: int, statement: Statement) -> AppliedStatement:
         async with self._node.transaction():
             await self._node.execute(f"SET LOCAL lock_timeout = '{milliseconds(self._ways.rules.lock_seconds)}'")
+            if self._measuring is not None:
+                await self._measuring.begin()
             applied = await apply.run_statement(self._node, self._deployment, statement, room=self._room)
+            if self._measuring is not None:
+                applied = await self._measuring.after(applied)
             await self._journalled(number, statement)
         return applied
 

@@ -82,7 +82,9 @@ def evidence_of(patch: Patch, measured: Sequence[Measured], known: Circumstances
                 moment_seconds: float) -> Evidence:
     """The evidence of at least one run: the slowest one counts, and so do the worst locks of any."""
     slowest = max(measured, key=lambda each: each.seconds)
-    obstacles = max((_obstacles(each, moment_seconds) for each in measured), key=len)
+    found = [(_obstacles(each, moment_seconds), each) for each in measured]
+    # of equals those of the run that the table shows
+    obstacles, _ = max(found, key=lambda each: (len(each[0]), each[1] is slowest))
     parts = excerpt.of(slowest.statements)
     gaps = [part for part in parts if isinstance(part, excerpt.Gap)]
     outage_seconds = max(each.outage_seconds for each in measured)

@@ -159,11 +159,12 @@ async def test_a_partition_left_half_detached_is_detached_for_good(each_database
     each_database.admin_sql(PARTITIONS)
     await cut_off(each_database, DETACH, table="event_1")
     left, lines = each_database.admin_sql(ATTACHED), list[str]()
-    report = await apply(each_database, DETACH, lines)
+    report = await apply(each_database, DETACH, lines, measure=True)
 
     assert ("event_1", True) in left
     assert (each_database.admin_sql(ATTACHED), len(report.statements)) == ([("event_2", False)], 1)
     assert any("FINALIZE" in line for line in lines)
+    assert report.statements[0].footprint is not None
 
 
 async def test_a_partition_that_is_detached_but_not_written_down_is_taken_as_done(database: Database) -> None:

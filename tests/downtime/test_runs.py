@@ -79,6 +79,14 @@ def test_a_lock_that_one_run_has_held_for_long_counts() -> None:
     assert len(evidence(held, slow).lane_obstacles) == 1
 
 
+def test_lane_and_table_tell_the_same_seconds() -> None:
+    """Of runs with the same obstacles the slowest is told, whose statements the table has."""
+    fast = a_run(measured(SQL, a_lock(), seconds=0.9), seconds=0.9)
+    slow = a_run(measured(SQL, a_lock(), seconds=1.5), seconds=1.5)
+
+    assert "1.5" in evidence(fast, slow).lane_obstacles[0]
+
+
 def test_a_cold_patch_that_is_live_safe_learns_what_that_would_save() -> None:
     """In seconds of outage, with what else changes."""
     assert evidence(a_run(measured(SQL))).lane_advice == (

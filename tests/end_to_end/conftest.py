@@ -13,7 +13,7 @@ from tests.end_to_end import leaks
 from tests.end_to_end.telling import Telling
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # its clients and its prober cost every later test half a processor
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     try:
         installations()
@@ -30,7 +30,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         master.sandbox.take_down()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def telling(stage: Stage) -> Telling:
     return Telling(stage)
 

@@ -31,7 +31,7 @@ def a_world(folder: Path, *, gate: str) -> Iterator[World]:
     assert leaking == [], "a password shows there"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def world_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorldOf]:
     """`world_of(gate)`: always the same world for a gate; whoever uses it puts it right again (`played` does)."""
     worlds: dict[str, World] = {}
