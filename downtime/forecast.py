@@ -50,12 +50,14 @@ class Forecast:
 async def learn(production: Target, *, reactor: Any = None) -> Factor:
     """The factor that production's ledger teaches; nothing where it has none. Costs production one short read.
 
-    Raises NodeError.
+    Raises NodeError or Outdated.
     """
     node = await connect(production, application_name="fastdowntime forecast", settings=ON_PRODUCTION,
                          statement_timeout_seconds=STATEMENT_SECONDS, reactor=reactor)
     try:
         return learnt(await ledger.read(node))
+    except ledger.Outdated:
+        raise
     except ledger.NotInstalled:
         return learnt(())
     finally:

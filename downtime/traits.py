@@ -148,5 +148,7 @@ def _table(listed: Row, sizes: Row) -> Table:
 async def _entries(node: Node) -> tuple[ledger.Entry, ...]:
     try:
         return await ledger.read(node)
+    except ledger.Outdated:
+        raise
     except ledger.NotInstalled:
         return ()

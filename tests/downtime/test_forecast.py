@@ -78,6 +78,14 @@ async def test_without_a_ledger_nothing_was_learnt(database: Database, make_data
         await forecast.learn(Target(dsn="postgresql://patcher@127.0.0.1:1/app"))
 
 
+async def test_an_older_ledger_is_not_taken_for_one_that_taught_nothing(database: Database) -> None:
+    """Somebody has to run install again, and learns so from the remark of the rehearsal."""
+    database.admin_sql("ALTER TABLE fastdowntime.ledger DROP COLUMN rehearsed_seconds")
+
+    with pytest.raises(ledger.Outdated, match="older version"):
+        await forecast.learn(database.target)
+
+
 async def test_two_ledgers_make_the_forecast_of_a_patch(database: Database, make_database: MakeDatabase) -> None:
     """Staging's time by production's factor; other bytes and a baseline were never run on staging."""
     production = make_database(database.server)

@@ -7,6 +7,7 @@ from twisted.internet import reactor
 
 from downtime import errors
 from downtime.apply import PatchBlocked, PatchFailed
+from downtime.footprints import LockMode
 from downtime.patches import Lane
 from downtime.trial import Trial, try_out
 from tests.builders import a_deployment, until
@@ -121,3 +122,19 @@ async def test_a_session_that_was_ended_leaves_nothing(database: Database) -> No
     trials = "SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'fastdowntime trial%'"
     await until(lambda: not database.admin_sql(trials), "both sessions being closed")
     assert database.admin_sql("SELECT to_regclass('added')") == [(None,)]
+
+
+@pytest.mark.parametrize("types", ["int4, int4", "oid, oid", "text, text", '"char", "char"', "int8, int8"])
+async def test_a_patch_cannot_hide_what_it_does(database: Database, types: str) -> None:
+    """Operators are looked for along the search_path, also those of what measures: it asks for PostgreSQL's own."""
+    left, right = types.split(", ")
+    trial = await tried(database, f"CREATE SCHEMA own; CREATE FUNCTION own.no({types}) RETURNS bool LANGUAGE sql AS"
+                                  f" 'SELECT false'; CREATE OPERATOR own.= (LEFTARG = {left}, RIGHTARG = {right},"
+                                  " FUNCTION = own.no); SET search_path = own, pg_catalog, public;"
+                                  " ALTER TABLE account ALTER COLUMN name TYPE varchar(100);")
+
+    footprint = trial.statements[-1].footprint
+    assert footprint is not None
+    assert footprint.rewritten == ("public.account",)
+    assert footprint.strongest is not None
+    assert footprint.strongest.mode is LockMode.ACCESS_EXCLUSIVE
