@@ -21,6 +21,7 @@ from master.approvals import Approvals
 from master.branch import Branch
 from master.builders import builders, workers
 from master.evidence_store import EvidenceStore
+from master.journal import Journal
 from master.outages import Outages
 from master.quiescence import Quiescence
 from master.recovery import Recovery
@@ -57,7 +58,7 @@ def extend(config: dict[str, Any], settings: Settings) -> dict[str, Any]:
     config.setdefault("protocols", {}).setdefault("null", {})
     for warning in (*settings.warnings, *_reach(settings)):
         warnings.warn(f"settings: {warning}", category=ConfigWarning, stacklevel=1)
-    services = [Outages(), Approvals(), EvidenceStore(), Quiescence(), Visitors(), Branch(settings=settings),
+    services = [Outages(), Journal(), Approvals(), EvidenceStore(), Quiescence(), Visitors(), Branch(settings=settings),
                 Recovery(settings=settings)]
     for key, ours in (("workers", workers()), ("builders", builders(settings)),
                       ("schedulers", all_schedulers(settings)), ("services", services)):

@@ -142,6 +142,10 @@ class RunbookStep(BuildStep):  # type: ignore[misc]
     def visitors(self) -> services.Visitors:
         return cast(services.Visitors, self._service(ServiceName.VISITORS))
 
+    @property
+    def journal(self) -> services.Journal:
+        return cast(services.Journal, self._service(ServiceName.JOURNAL))
+
     async def read_ledger(self, environment: Environment) -> tuple[ledger.Entry, ...]:
         """What the database of an environment has. Raises NodeError, DeploymentUnderWay or NotInstalled."""
         node = await deployment_lock.session(

@@ -47,6 +47,7 @@ class ServiceName(StrEnum):
     QUIESCENCE = "fastdowntime-quiescence"
     PATCHES = "fastdowntime-patches"
     VISITORS = "fastdowntime-visitors"
+    JOURNAL = "fastdowntime-journal"
 
 
 class Property:

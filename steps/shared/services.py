@@ -10,6 +10,8 @@ from twisted.internet.defer import Deferred
 
 from downtime.approval import Decision, Outcome, Request
 from downtime.evidence import Evidence
+from downtime.history.events import Event
+from downtime.history.journey import Journey
 from downtime.patches import Inventory
 from downtime.repository import Repository
 
@@ -106,3 +108,16 @@ class Visitors(Protocol):
 
     async def names_of(self, owner: str) -> frozenset[str]:
         """Every name and address of the visitor whom Buildbot calls so; at least that one."""
+
+
+class Journal(Protocol):
+    """What has happened to every patch, written down once and for good."""
+
+    def note(self, event: Event) -> None:
+        """It has happened. Returns at once: it is written down beside the work, and again until it is."""
+
+    async def record(self, event: Event) -> None:
+        """Returns when it is written down; what counts only then has not happened where this raises."""
+
+    def journey(self, patch_id: str) -> Journey | None:
+        """What is known of a patch; None where nothing is."""

@@ -1,0 +1,125 @@
+"""The service that writes down what happens to every patch, in Buildbot's state database, and never changes a word.
+
+It knows everything that was ever written: the pages, the notices and what an approval is worth after a restart are
+read out of that. What cannot be written at once is kept and tried again: no deployment waits for its history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from buildbot.util.service import BuildbotService
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.logger import Logger
+
+from downtime.history import journey
+from downtime.history.events import Event, from_json, to_json
+from downtime.history.journey import Journey
+from master.state import Drawer
+from steps.shared.names import ServiceName
+
+LOG = Logger()
+
+AGAIN_SECONDS = 5.0  # after a write that failed
+
+Listener = Callable[[Event], object]
+
+
+class Journal(BuildbotService):  # type: ignore[misc]
+    """See `steps.shared.services.Journal`."""
+
+    name = ServiceName.JOURNAL.value
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self._events: list[Event] = []
+        self._journeys: dict[str, Journey] = {}
+        self._listeners: list[Listener] = []
+        self._number = 0               # of the newest event in the database
+        self._unwritten: list[Event] = []
+        self._writing = DeferredLock()  # one event after the other: their order is what they mean
+        self._again: Any = None
+
+    async def startService(self) -> None:
+        """Returns when everything is read: a build that goes on after a restart asks what was approved before."""
+        await super().startService()
+        self._events, self._journeys, self._number = [], {}, 0
+        for key, value in (await self._drawer.everything()).items():
+            self._number = max(self._number, int(key))
+            try:
+                self._take(from_json(value))
+            except ValueError as error:  # of a later version: it stays where it is
+                LOG.warn("event {key} cannot be read: {reason}", key=key, reason=str(error).partition("\n")[0])
+
+    async def stopService(self) -> None:
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
+        await self._write()
+        await super().stopService()
+
+    def note(self, event: Event) -> None:
+        self._unwritten.append(event)
+        self._tell(event)
+        self._write_beside()
+
+    async def record(self, event: Event) -> None:
+        await self._writing.run(lambda: Deferred.fromCoroutine(self._put(event)))
+        self._tell(event)
+
+    def journey(self, patch_id: str) -> Journey | None:
+        return self._journeys.get(patch_id)
+
+    def journeys(self) -> Mapping[str, Journey]:
+        """All of them as they are now, by patch, in the order in which the patches were first heard of."""
+        return dict(self._journeys)
+
+    def events(self) -> tuple[Event, ...]:
+        """Everything that has happened, oldest first."""
+        return tuple(self._events)
+
+    def listen(self, listener: Listener) -> None:
+        """From now on told of every event, in the reactor's thread; it must return at once."""
+        self._listeners.append(listener)
+
+    def _take(self, event: Event) -> None:
+        self._events.append(event)
+        self._journeys[event.patch_id] = journey.after(self._journeys.get(event.patch_id), event)
+
+    def _tell(self, event: Event) -> None:
+        self._take(event)
+        for listener in self._listeners:
+            try:
+                listener(event)
+            except Exception:
+                LOG.failure("telling of {kind}", kind=event.kind)
+
+    def _write_beside(self) -> None:
+        Deferred.fromCoroutine(self._write()).addErrback(lambda why: LOG.failure("writing events", failure=why))
+
+    async def _write(self) -> None:
+        await self._writing.run(lambda: Deferred.fromCoroutine(self._write_all()))
+
+    async def _write_all(self) -> None:
+        while self._unwritten:
+            try:
+                await self._put(self._unwritten[0])
+            except Exception as error:  # whatever the database driver raises
+                LOG.warn("{count} events are not written down yet: {error!r}", count=len(self._unwritten), error=error)
+                if self._again is None and self.running:
+                    self._again = self.master.reactor.callLater(AGAIN_SECONDS, self._try_again)
+                return
+            del self._unwritten[0]
+
+    def _try_again(self) -> None:
+        self._again = None
+        self._write_beside()
+
+    async def _put(self, event: Event) -> None:
+        await self._drawer.put(f"{self._number + 1:09}", to_json(event))
+        self._number += 1
+
+    @property
+    def _drawer(self) -> Drawer:
+        return Drawer(self.master, self.name)
