@@ -64,7 +64,8 @@ class Clearing:
                 break
             await deferLater(self._reactor, LOOK_EVERY_SECONDS, lambda: None)
         if verdict.fragile:
-            raise sessions.FragileUsersActive(listing=sessions.listing(verdict.fragile))
+            raise sessions.FragileUsersActive(listing=sessions.listing(verdict.fragile),
+                                             users=sessions.users(verdict.fragile))
         self._idle = tuple(session for session in verdict.to_kick
                            if not session.in_transaction and session.user not in self._rules.fragile)
         return verdict

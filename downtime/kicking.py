@@ -29,6 +29,7 @@ from downtime.sessions import (
     UnkickableSessions,
     judge,
     listing,
+    users,
 )
 
 SWEEP_SECONDS = (0.001, 0.005)  # first and longest pause between two looks; looking costs CPU the dying need
@@ -177,7 +178,7 @@ class Kick:
             if kicked:
                 self.kicked[session.pid] = session
         if fragile := self._to_abort_for(seen, not_yet):
-            raise FragileUsersActive(listing=listing(fragile))
+            raise FragileUsersActive(listing=listing(fragile), users=users(fragile))
         return _Look(sessions=tuple(seen), arriving=arriving)
 
     def _to_abort_for(self, seen: Sequence[Session], not_yet: Collection[str]) -> list[Session]:

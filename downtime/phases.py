@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from downtime import errors, sessions
+from downtime import errors, probing, sessions
 from downtime.apply import AppliedStatement
 
 
@@ -55,6 +55,11 @@ class Report:
     kicked: tuple[sessions.Session, ...]
     drained: tuple[sessions.Session, ...]  # idle sessions ended after the outage (policy `transactions`)
     error: errors.DowntimeError | None
+
+    @property
+    def kicked_clients(self) -> tuple[sessions.Session, ...]:
+        """Whom the outage has ended, without our own prober."""
+        return tuple(session for session in self.kicked if session.application != probing.APPLICATION)
 
     @property
     def overhead_seconds(self) -> float:

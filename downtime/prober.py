@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as Expired
 from twisted.internet.error import ProcessDone, ProcessExitedAlready
-from twisted.internet.error import TimeoutError as Expired
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
@@ -38,7 +38,7 @@ class ProberFailed(DowntimeError):
 
 
 class Prober:
-    """A running prober. Make it with `Prober.start`; end it with `stop`."""
+    """A running prober. Make it with `Prober.start`; end it with `stop`, or at once with `kill`."""
 
     def __init__(self, process: _Process, node: str, reactor: Any) -> None:
         self._process = process
@@ -48,14 +48,23 @@ class Prober:
     @classmethod
     async def start(cls, target: Target, reactor: Any = None) -> Prober:
         """Start probing a database and return once the first connection has succeeded. Raises ProberFailed."""
+        prober = cls.launch(target, reactor)
+        await prober.measuring()
+        return prober
+
+    @classmethod
+    def launch(cls, target: Target, reactor: Any = None) -> Prober:
+        """The process, which has still to start: for whoever must be able to end it at any moment."""
         if reactor is None:
             from twisted.internet import reactor
         process = _Process()
         arguments = [sys.executable, "-m", "downtime.probing"]
         reactor.spawnProcess(process, sys.executable, arguments, env=_environment(target), path=str(ROOT))
-        prober = cls(process, target.label, reactor)
-        await prober._within(START_SECONDS, process.next_line(), "start")
-        return prober
+        return cls(process, target.label, reactor)
+
+    async def measuring(self) -> None:
+        """Return once the first connection has succeeded; to be asked once. Raises ProberFailed."""
+        await self._within(START_SECONDS, self._process.next_line(), "start")
 
     async def report(self) -> Report:
         """What a client saw since the last report, or since the start. Raises ProberFailed."""
@@ -71,19 +80,20 @@ class Prober:
         await self._within(REPORT_SECONDS, self._process.end(), "end")
         return report
 
+    def kill(self) -> Awaitable[None]:
+        """End it at once, without a report; returns when no process is left."""
+        self._process.kill()
+        return self._process.end()
+
     async def _within(self, seconds: float, answer: Deferred[Any], what: str) -> Any:
         try:
             return await answer.addTimeout(seconds, self._reactor)
         except Expired as error:
             # answers that come late would be taken for those to later questions
-            await self._kill()
+            await self.kill()
             raise ProberFailed(node=self._node, reason=f"did not {what} within {seconds:g} s") from error
         except _Ended as error:
             raise ProberFailed(node=self._node, reason=f"ended by itself: {error}") from error
-
-    def _kill(self) -> Awaitable[None]:
-        self._process.kill()
-        return self._process.end()
 
     def _parse(self, line: str) -> Report:
         try:

@@ -31,6 +31,7 @@ from datetime import UTC, datetime
 import psycopg2
 import psycopg2.extensions
 
+APPLICATION = "fastdowntime prober"  # as pg_stat_activity shows its sessions, and so every kick report
 PAUSE_SECONDS = 0.002          # of the persistent connection between two questions
 AFTER_ERROR_SECONDS = 0.001    # a server that is down refuses in 0.1 ms: asking faster only heats the machine
 FIRST_SUCCESS_SECONDS = 10.0   # without one in this time nobody would believe the next figures either
@@ -226,7 +227,7 @@ def probe_persistent(dsn: str, tally: Tally) -> None:
 
 
 def _connect(dsn: str) -> psycopg2.extensions.connection:
-    connection = psycopg2.connect(dsn, application_name="fastdowntime prober")
+    connection = psycopg2.connect(dsn, application_name=APPLICATION)
     connection.autocommit = True  # never in a transaction, so never what makes a deployment wait
     return connection
 

@@ -124,6 +124,11 @@ def listing(sessions: Collection[Session]) -> str:
     return "; ".join(str(session) for session in sessions)
 
 
+def users(sessions: Collection[Session]) -> tuple[str, ...]:
+    """Whose they are, each name once."""
+    return tuple(sorted({session.user for session in sessions}))
+
+
 def report(kicked: Collection[Session]) -> str:
     """The kick report: every kicked session on two lines, for a log. What clients wrote is quoted, never raw."""
     if not kicked:

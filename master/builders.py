@@ -21,6 +21,7 @@ ABOUT = {
     BuilderName.PRODUCTION: "Deploys one cold patch to production in a fast downtime, after an approval.",
     BuilderName.LIVE: "Deploys one live patch to production while clients work, after an approval.",
     BuilderName.APPROVE: "Approves or rejects a waiting deployment: every decision is a build.",
+    BuilderName.BEGIN_NOW: "Lets an approved deployment begin now, outside its window.",
     BuilderName.REOPEN: "Emergency: opens a database that a dead deployment has left closed.",
 }
 
@@ -31,19 +32,21 @@ def workers() -> list[worker.LocalWorker]:
 
 
 def builders(settings: Settings) -> list[util.BuilderConfig]:
-    """The five of them, in the order of a patch's way."""
+    """All of them, in the order of a patch's way."""
     return [
         _builder(BuilderName.STAGING, [REHEARSING], [
             steps.JudgeLanding(settings), steps.RehearseOnStaging(settings)]),
         _builder(BuilderName.PRODUCTION, _deploying(), [
-            steps.Admit(settings, BuilderName.PRODUCTION), steps.AwaitApproval(settings), steps.Quiesce(settings),
+            steps.Admit(settings, BuilderName.PRODUCTION), steps.AwaitApproval(settings),
+            steps.AwaitTurn(settings), steps.Quiesce(settings),
             steps.Preflight(settings), steps.PreventConnections(settings), steps.CheckFragileUsers(settings),
             steps.KickConnections(settings), steps.ApplyPatch(settings), steps.AllowConnections(settings),
             steps.Resume(settings), steps.Record(settings)], build_class=DeploymentBuild),
         _builder(BuilderName.LIVE, _deploying(), [
-            steps.Admit(settings, BuilderName.LIVE), steps.AwaitApproval(settings), steps.ApplyLive(settings),
-            steps.Record(settings)], build_class=DeploymentBuild),
+            steps.Admit(settings, BuilderName.LIVE), steps.AwaitApproval(settings), steps.AwaitTurn(settings),
+            steps.ApplyLive(settings), steps.Record(settings)], build_class=DeploymentBuild),
         _builder(BuilderName.APPROVE, [DECIDING], [steps.Decide(settings)]),
+        _builder(BuilderName.BEGIN_NOW, [DECIDING], [steps.BeginNow(settings)]),
         _builder(BuilderName.REOPEN, [DECIDING], [steps.Reopen(settings)]),
     ]
 

@@ -6,13 +6,17 @@ what waits for an approval, and never for what has begun: once `connections_prev
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from buildbot.process.build import Build
 from twisted.internet.defer import Deferred
 from twisted.python import log
 
-from steps import s13_record
+from downtime.history.events import Answer, Ended, Outcome
+from downtime.history.journey import Attempt
+from steps import s14_record
+from steps.shared import happenings
 from steps.shared.names import Property, ServiceName
 from steps.shared.results import CANCELLED, FAILURE, RETRY, WARNINGS, worst
 
@@ -42,6 +46,12 @@ class DeploymentBuild(RunbookBuild):
             log.err(None, f"{self}: releasing what the build held")
         if self.getProperty(Property.BEGUN):
             self.results = results = self._final(worst(results, self.results))
+        if results != RETRY:
+            try:
+                await self._note_ended(results, text)
+            except Exception:
+                log.err(None, f"{self}: writing down its end")
+        self._service(ServiceName.TURNS).wake()  # last of all: whoever waited for this one looks at the ledger
         await super().buildFinished(text, results)
 
     def _final(self, results: int) -> int:
@@ -52,17 +62,62 @@ class DeploymentBuild(RunbookBuild):
         return FAILURE if results == RETRY else results
 
     async def _release(self) -> None:
-        services = self.master.service_manager.namedServices
-        services[ServiceName.APPROVALS].withdraw(self.buildid)
-        outages = services[ServiceName.OUTAGES]
+        self._service(ServiceName.PROBES).release(self.buildid).addErrback(log.err, "while ending a prober")
+        self._service(ServiceName.APPROVALS).ended(self.buildid)
+        self._service(ServiceName.TURNS).end(self.buildid)
+        outages = self._service(ServiceName.OUTAGES)
         outcome = outages.outcome(self.buildid)  # None where `Record` has told it
         await outages.release(self.buildid)
         if outcome is not None:
             await self._tell(outcome)
-        await services[ServiceName.QUIESCENCE].settle(self.buildid)
+        await self._service(ServiceName.QUIESCENCE).settle(self.buildid)
 
     async def _tell(self, outcome: Deferred[Any]) -> None:
         """With its worker Buildbot has lost the steps to come, and would say no more than "lost connection"."""
-        sentence, applied = await s13_record.last_word(str(self.getProperty(Property.PATCH)), outcome)
+        sentence, report = await s14_record.last_word(str(self.getProperty(Property.PATCH)), outcome)
         self.text = [sentence]
-        self.setProperty(Property.APPLIED, applied, type(self).__name__)
+        self.setProperty(Property.APPLIED, s14_record.is_applied(report), type(self).__name__)
+        await self._note(lambda url: happenings.ended(
+            self._patch, report, request_id=self._request_id, build_id=self.buildid, build_url=url,
+            sentence=sentence, expected_seconds=None))
+
+    async def _note_ended(self, results: int, text: list[str]) -> None:
+        """How it ended where no step has said so: refused, rejected, stopped, or by a master that died before it."""
+        journey = self._journal.journey(self._patch)
+        attempts = journey.attempts if journey is not None else ()
+        attempt = next((each for each in attempts if each.request_id == self._request_id), None)
+        if attempt is None or attempt.ended is not None:
+            return
+        outcome = _outcome(attempt, results, applied=self.getProperty(Property.APPLIED))
+        await self._note(lambda url: Ended(
+            at=happenings.now(), patch_id=self._patch, request_id=self._request_id, build_id=self.buildid,
+            build_url=url, outcome=outcome, sentence="; ".join(self.text or text)))
+
+    async def _note(self, event: Callable[[str], Ended]) -> None:
+        self._journal.note(event(await self.getUrl()))
+
+    @property
+    def _journal(self) -> Any:
+        return self._service(ServiceName.JOURNAL)
+
+    @property
+    def _patch(self) -> str:
+        return str(self.getProperty(Property.PATCH) or "")
+
+    @property
+    def _request_id(self) -> int:
+        return int(self.requests[0].id)
+
+    def _service(self, name: ServiceName) -> Any:
+        return self.master.service_manager.namedServices[name]
+
+
+def _outcome(attempt: Attempt, results: int, *, applied: bool | None) -> Outcome:
+    """`applied` is None where no step could say it."""
+    if applied:
+        return Outcome.DEPLOYED
+    if attempt.decisions and attempt.decisions[-1].answer is Answer.REJECTED:
+        return Outcome.REJECTED
+    if attempt.closed is not None:
+        return Outcome.UNKNOWN if applied is None else Outcome.ABORTED
+    return Outcome.STOPPED if results == CANCELLED else Outcome.REFUSED

@@ -6,7 +6,7 @@ read out of that. What cannot be written at once is kept and tried again: no dep
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from buildbot.util.service import BuildbotService
@@ -40,17 +40,37 @@ class Journal(BuildbotService):  # type: ignore[misc]
         self._unwritten: list[Event] = []
         self._writing = DeferredLock()  # one event after the other: their order is what they mean
         self._again: Any = None
+        self._is_ready = False
+        self._waiting: list[Deferred[None]] = []
 
     async def startService(self) -> None:
-        """Returns when everything is read: a build that goes on after a restart asks what was approved before."""
+        """A database that cannot be read is read again: nothing is decided while it is not known what was."""
         await super().startService()
         self._events, self._journeys, self._number = [], {}, 0
-        for key, value in (await self._drawer.everything()).items():
+        await self._read()
+
+    async def ready(self) -> None:
+        if not self._is_ready:
+            waiting: Deferred[None] = Deferred()
+            self._waiting.append(waiting)
+            await waiting
+
+    async def _read(self) -> None:
+        try:
+            found = await self._drawer.everything()
+        except Exception as error:  # whatever the database driver raises
+            LOG.warn("what has happened so far cannot be read: {error!r}", error=error)
+            self._again = self.master.reactor.callLater(AGAIN_SECONDS, self._try_again, self._read)
+            return
+        for key, value in found.items():
             self._number = max(self._number, int(key))
             try:
                 self._take(from_json(value))
             except ValueError as error:  # of a later version: it stays where it is
                 LOG.warn("event {key} cannot be read: {reason}", key=key, reason=str(error).partition("\n")[0])
+        self._is_ready = True
+        while self._waiting:
+            self._waiting.pop().callback(None)
 
     async def stopService(self) -> None:
         if self._again is not None:
@@ -62,7 +82,7 @@ class Journal(BuildbotService):  # type: ignore[misc]
     def note(self, event: Event) -> None:
         self._unwritten.append(event)
         self._tell(event)
-        self._write_beside()
+        self._beside(self._write)
 
     async def record(self, event: Event) -> None:
         await self._writing.run(lambda: Deferred.fromCoroutine(self._put(event)))
@@ -95,8 +115,8 @@ class Journal(BuildbotService):  # type: ignore[misc]
             except Exception:
                 LOG.failure("telling of {kind}", kind=event.kind)
 
-    def _write_beside(self) -> None:
-        Deferred.fromCoroutine(self._write()).addErrback(lambda why: LOG.failure("writing events", failure=why))
+    def _beside(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        Deferred.fromCoroutine(work()).addErrback(lambda why: LOG.failure("reading or writing events", failure=why))
 
     async def _write(self) -> None:
         await self._writing.run(lambda: Deferred.fromCoroutine(self._write_all()))
@@ -108,13 +128,13 @@ class Journal(BuildbotService):  # type: ignore[misc]
             except Exception as error:  # whatever the database driver raises
                 LOG.warn("{count} events are not written down yet: {error!r}", count=len(self._unwritten), error=error)
                 if self._again is None and self.running:
-                    self._again = self.master.reactor.callLater(AGAIN_SECONDS, self._try_again)
+                    self._again = self.master.reactor.callLater(AGAIN_SECONDS, self._try_again, self._write)
                 return
             del self._unwritten[0]
 
-    def _try_again(self) -> None:
+    def _try_again(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._again = None
-        self._write_beside()
+        self._beside(work)
 
     async def _put(self, event: Event) -> None:
         await self._drawer.put(f"{self._number + 1:09}", to_json(event))

@@ -10,6 +10,7 @@ What the rules cannot see (see `steps.shared.asking`), the first step of each bu
 | production | operators           | operators    | nobody                  |
 | live       | operators           | operators    | nobody                  |
 | approve    | approvers, sign-off | operators    | nobody                  |
+| begin-now  | operators           | operators    | nobody                  |
 | reopen     | operators           | operators    | nobody                  |
 """
 
@@ -43,6 +44,7 @@ MAY_FORCE: dict[BuilderName, tuple[Role, ...]] = {
     BuilderName.PRODUCTION: (Role.OPERATOR,),
     BuilderName.LIVE: (Role.OPERATOR,),
     BuilderName.APPROVE: (Role.APPROVER, Role.SIGNOFF),
+    BuilderName.BEGIN_NOW: (Role.OPERATOR,),
     BuilderName.REOPEN: (Role.OPERATOR,),
 }
 

@@ -8,10 +8,11 @@ from urllib.parse import unquote, urlsplit
 
 from buildbot.plugins import changes, schedulers, util
 
+from downtime.approval import Verb
 from downtime.patches import Inventory
 from downtime.repository import without_credentials
 from downtime.settings import Settings
-from steps.shared.names import APPROVE, FORCED_BY, LANDINGS, OFFERED_BY, REJECT, BuilderName, Property
+from steps.shared.names import FORCED_BY, LANDINGS, OFFERED_BY, BuilderName, Property
 
 POLLER = "fastdowntime"  # also the name a hook gives: change_hook/poller?poller=fastdowntime
 
@@ -49,7 +50,10 @@ def all_schedulers(settings: Settings) -> list[Any]:
         _form(settings, BuilderName.APPROVE, "Approve or reject", [
             _text(Property.BUILD, "build (the number in its log `evidence`)", required=True),
             _text(Property.DIGEST, "digest (in its log `evidence`)", required=True, size=64),
-            _choice(Property.DECISION, "decision", [APPROVE, REJECT])]),
+            _choice(Property.DECISION, "decision (override: an emergency; people.signoff only, with a reason)",
+                    [verb.value for verb in Verb])]),
+        _form(settings, BuilderName.BEGIN_NOW, "Begin an approved deployment now", [
+            _text(Property.BUILD, "build that waits for its window", required=True)]),
         _form(settings, BuilderName.REOPEN, "Reopen a database", [
             _choice(Property.ENVIRONMENT, "environment", list(settings.environment_names))]),
     ]

@@ -6,10 +6,11 @@ from collections.abc import Collection, Mapping, Sequence
 
 from downtime import errors, landing, lint
 from downtime.findings import Finding
+from downtime.history.events import HeldBack, Landed
 from downtime.landing import NotDatabase, Rejected, RejectionKind
 from downtime.patches import Patch
 from downtime.settings import Role
-from steps.shared import asking, landings
+from steps.shared import asking, happenings, landings
 from steps.shared.base import RunbookStep
 from steps.shared.names import BuilderName, Property
 from steps.shared.results import SUCCESS
@@ -81,11 +82,22 @@ class JudgeLanding(RunbookStep):
         found = await landings.findings(landed, self.settings, reactor=self.master.reactor)
         await self._show(landed, found)
         verdict = landing.with_lint(verdict, found)
+        await self._note_landed(landed, commit)
         if isinstance(verdict, Rejected):
             self.haltOnFailure = False  # what was pending before it is not held back by it
-            raise LandingRejected.over(verdict)
+            rejected = LandingRejected.over(verdict)
+            for patch in landed:
+                self.journal.note(HeldBack(at=happenings.now(), patch_id=patch.id, reason=str(rejected),
+                                           build_url=await self.build.getUrl()))
+            raise rejected
         self.say(verdict.sentence)
         return SUCCESS
+
+    async def _note_landed(self, landed: Sequence[Patch], commit: str) -> None:
+        for patch in landed:
+            authors = await self.patches.repository.authors(commit, patch.path)
+            self.journal.note(Landed(at=happenings.now(), patch_id=patch.id, commit=commit,
+                                     authors=tuple(sorted(authors)), build_url=await self.build.getUrl()))
 
     async def _show(self, landed: Sequence[Patch], found: Mapping[str, Sequence[Finding]]) -> None:
         lines = [line for patch in landed for line in lint.lines(patch.path, found.get(patch.id, ()))]

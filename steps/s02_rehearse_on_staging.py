@@ -12,11 +12,12 @@ from typing import Any
 
 from downtime import deployments, errors, evidence_text, phases, sessions
 from downtime.evidence import Evidence
+from downtime.history import events
 from downtime.ledger import Origin
 from downtime.patches import Inventory, Patch
 from downtime.plan import plan
 from downtime.rehearsal import Rehearsal, Rehearsing
-from steps.shared import landings, offers, wording
+from steps.shared import happenings, landings, offers, wording
 from steps.shared.base import RunbookStep
 from steps.shared.names import Property
 from steps.shared.results import SUCCESS, WARNINGS
@@ -75,12 +76,26 @@ class RehearseOnStaging(RunbookStep):
             raise HeldBack(patch=patch.id, reason=held, behind=f"; {behind} more behind it" if behind else "")
         authors = await self.patches.repository.authors(patch.commit, patch.path)
         origin = Origin(requested_by=", ".join(sorted(authors)), build_url=await self.build.getUrl())
-        rehearsal = await self._rehearse(inventory, patch, origin, held=held, signed_off=signed_off)
+        try:
+            rehearsal = await self._rehearse(inventory, patch, origin, held=held, signed_off=signed_off)
+        except errors.DowntimeError as error:
+            await self._note_trouble(patch, error)
+            raise
         evidence = rehearsal.evidence
+        self.journal.note(happenings.rehearsed(evidence, authors=authors, build_url=await self.build.getUrl()))
         await self.evidence_store.keep(evidence)
+        self.approvals.renew(evidence)
+        self.turns.wake()  # what was approved may be something else now
         self._done.append(evidence)
         await self._show(rehearsal)
         await offers.offer(self, evidence, lane=patch.lane, authors=authors)
+
+    async def _note_trouble(self, patch: Patch, error: errors.DowntimeError) -> None:
+        if self.stopped or isinstance(error, errors.Aborted):
+            return  # it says nothing about the patch
+        kind = events.HeldBack if isinstance(error, errors.Refused) else events.FailedOnStaging
+        self.journal.note(kind(at=happenings.now(), patch_id=patch.id, reason=wording.headline(error),
+                               build_url=await self.build.getUrl()))
 
     async def _rehearse(self, inventory: Inventory, patch: Patch, origin: Origin, *, held: str,
                         signed_off: str) -> Rehearsal:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from downtime import deployment_lock, errors, ledger
+from downtime.history.events import Offered
 from downtime.node import Node, connect
 from downtime.plan import plan
 from downtime.settings import Role
-from steps.shared import asking, errands
+from steps.shared import asking, errands, happenings
 from steps.shared.base import RunbookStep
 from steps.shared.errands import Errand
 from steps.shared.names import BUILDER_OF, BuilderName, Property
@@ -104,6 +105,7 @@ class Admit(RunbookStep):
         found = next((entry for entry in await ledger.read(node) if entry.id == facts["patch"]), None)
         if found is None and holder is not None:
             raise StillUnderWay(**facts, holder=deployment_lock.describe(holder))
+        self.setProperty(Property.APPLIED, found is not None, self.name)
         if found is None:
             raise NotRepeated(**facts, rest=await self._what_is_left(node, facts["patch"]), left=(
                 errors.Left.REOPENED if self.builder_name is BuilderName.PRODUCTION else errors.Left.OPEN))
@@ -140,3 +142,8 @@ class Admit(RunbookStep):
         for name, value in ((Property.PATCH, errand.patch.id), (Property.SHA256, errand.patch.sha256),
                             (Property.DIGEST, errand.evidence.digest), (Property.REQUESTED_BY, requested_by)):
             self.setProperty(name, value, self.name)
+        known = self.journal.journey(errand.patch.id)
+        if known is None or self.request_id not in {attempt.request_id for attempt in known.attempts}:
+            # asked for with a button: what a rehearsal offers is in the journal already
+            self.journal.note(Offered(at=happenings.now(), patch_id=errand.patch.id, request_id=self.request_id,
+                                      requested_by=tuple(requested_by)))

@@ -7,9 +7,10 @@ from typing import Any
 from twisted.python import log
 
 from downtime import deployments
+from downtime.history.events import Closed
 from downtime.live import LiveApplication
 from downtime.printable import printable
-from steps.shared import errands, wording
+from steps.shared import errands, happenings, wording
 from steps.shared.base import RunbookStep
 from steps.shared.names import Property
 from steps.shared.results import SUCCESS
@@ -41,6 +42,8 @@ class ApplyLive(RunbookStep):
                                        rules=self.settings.live, reactor=self.master.reactor)
         self.outages.hold(self.build_id, self._course)
         await self.set_durably(Property.BEGUN, True)
+        self.journal.note(Closed(at=happenings.now(), patch_id=errand.patch.id, request_id=self.request_id,
+                                 expected_seconds=errand.evidence.expected_seconds))
         if self.stop_reason:
             self._course.abort(self.stop_reason)
         report = await self.outages.supervise(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from downtime import errors
-from downtime.approval import Decision, Granted, NotAccepted, Request
+from downtime.approval import Decision, Granted, NotAccepted, Rejected, Request, Verb
 from downtime.plan import plan
 from downtime.settings import Role
 from steps.shared import asking
 from steps.shared.base import RunbookStep
-from steps.shared.names import APPROVE, BuilderName, Property
+from steps.shared.names import BuilderName, Property
 from steps.shared.results import SUCCESS
 
 SHORTEST_DIGEST = 12  # characters: what the pages show; 48 bits are no accident
@@ -32,15 +32,15 @@ class Decide(RunbookStep):
         decision = Decision(
             build_id=request.build_id, digest=self._digest(request), by=names,
             roles=self.settings.people.roles_of(*names), reason=str(self.getProperty(Property.REASON) or ""),
-            approve=self.getProperty(Property.DECISION) == APPROVE)
+            verb=Verb(str(self.getProperty(Property.DECISION))))
         await self.addURL(f"{request.patch_id}", request.build_url)
-        outcome = self.approvals.decide(decision, earlier=await self._earlier(request))
+        outcome = await self.approvals.decide(decision, earlier=await self._earlier(request),
+                                              build_url=await self.build.getUrl())
         if isinstance(outcome, NotAccepted):
             raise DecisionNotAccepted(reason=outcome.reason)
-        done = "approved" if isinstance(outcome, Granted) else "rejected"
         because = f": {outcome.reason}" if outcome.reason else ""
-        self.say(f"{request.patch_id} {done} by {outcome.by}{because}",
-                 headline=f"{request.patch_id} {done} by {outcome.by}{because}")
+        sentence = f"{request.patch_id} {_done(outcome)} by {outcome.by}{because}"
+        self.say(sentence, headline=sentence)
         return SUCCESS
 
     def _request(self) -> Request:
@@ -62,3 +62,11 @@ class Decide(RunbookStep):
         found = plan(inventory, await self.read_ledger(self.environment))
         patch = inventory.find(request.patch_id)
         return tuple(each.id for each in found.before(patch)) if patch else ()
+
+
+def _done(outcome: Granted | Rejected) -> str:
+    if isinstance(outcome, Rejected):
+        return "rejected"
+    if outcome.override:
+        return "let in by an emergency override"
+    return "approved" + (f" ({outcome.missing} more needed)" if outcome.missing else "")

@@ -188,6 +188,14 @@ class Hurried(Happened):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TurnCame(Happened):
+    """It goes on by itself from here; where its master dies now, somebody is asked again."""
+
+    request_id: int
+    kind: Literal["turn came"] = "turn came"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Quiescing(Happened):
     """The background tasks are being stopped."""
 
@@ -238,7 +246,7 @@ class FoundApplied(Happened):
 
 
 Event = (Landed | HeldBack | Rehearsed | FailedOnStaging | Offered | Asked | Decided | Approved | Voided | Planned
-         | WindowMissed | Hurried | Quiescing | Closed | Ended | FoundApplied)
+         | WindowMissed | Hurried | TurnCame | Quiescing | Closed | Ended | FoundApplied)
 
 _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])
 

@@ -24,6 +24,7 @@ from downtime.history.events import (
     Planned,
     Quiescing,
     Rehearsed,
+    TurnCame,
     Voided,
     WindowMissed,
 )
@@ -48,6 +49,7 @@ class Attempt:
     planned: Planned | None = None
     missed: tuple[WindowMissed, ...] = ()
     hurried: Hurried | None = None
+    turn_came: TurnCame | None = None
     quiescing: Quiescing | None = None
     closed: Closed | None = None
     ended: Ended | None = None
@@ -89,8 +91,9 @@ class Journey:
 
     @property
     def attempt(self) -> Attempt | None:
-        """The newest one."""
-        return self.attempts[-1] if self.attempts else None
+        """The newest that goes on, else the newest: one that was refused beside it says nothing of it."""
+        return next((each for each in reversed(self.attempts) if each.ended is None),
+                    self.attempts[-1] if self.attempts else None)
 
     @property
     def deployed(self) -> Ended | None:
@@ -161,7 +164,7 @@ def _further(attempt: Attempt, event: Event) -> Attempt:
             return replace(
                 attempt, asked=event, asked_first_at=attempt.asked_first_at if same else event.at,
                 requested_by=event.requested_by, granted=attempt.granted if same else (),
-                approved=None, planned=None, quiescing=None, closed=None, ended=None)
+                approved=None, planned=None, turn_came=None, quiescing=None, closed=None, ended=None)
         case Decided():
             granted = (*attempt.granted, event) if event.answer in COUNTING else attempt.granted
             return replace(attempt, decisions=(*attempt.decisions, event), granted=granted)
@@ -175,6 +178,8 @@ def _further(attempt: Attempt, event: Event) -> Attempt:
             return replace(attempt, missed=(*attempt.missed, event))
         case Hurried():
             return replace(attempt, hurried=event)
+        case TurnCame():
+            return replace(attempt, turn_came=event)
         case Quiescing():
             return replace(attempt, quiescing=event)
         case Closed():

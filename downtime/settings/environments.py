@@ -17,6 +17,7 @@ from downtime.settings.values import (
     Connection,
     Connections,
     CronLines,
+    DateSpans,
     Minutes,
     PositiveMinutes,
     PositiveSeconds,
@@ -45,11 +46,12 @@ class Kick(StrEnum):
 
 
 class Windows(Section):
-    """When a downtime may begin: for `minutes` from each instant the cron lines name."""
+    """When a downtime may begin: for `minutes` from each instant the cron lines name, but for the blackout dates."""
 
     cron: CronLines
     minutes: PositiveMinutes
     timezone: TimeZone = "UTC"
+    blackout: DateSpans = ()  # days of that time zone in which none begins
 
 
 class Quiesce(Section):
@@ -69,6 +71,7 @@ class Environment(Section):
     kick: Kick = Kick.ALL
     drain_seconds: Seconds = 0.0
     long_transaction_seconds: PositiveSeconds = 60.0
+    probe: bool = False  # measure Buildbot's deployments as a client sees them; costs two sessions and half a processor
     replicas: Connections = ()
     poolers: Connections = ()
     windows: Windows | None = None

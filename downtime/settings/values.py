@@ -12,6 +12,7 @@ import shlex
 import zoneinfo
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit, urlunsplit
@@ -159,6 +160,35 @@ def _five_fields(expression: str) -> str:
     return expression
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class DateSpan:
+    """Some days, both ends among them."""
+
+    first: date
+    last: date
+
+    def __str__(self) -> str:
+        return str(self.first) if self.first == self.last else f"{self.first}/{self.last}"
+
+    def __contains__(self, day: date) -> bool:
+        return self.first <= day <= self.last
+
+
+def _date_span(given: Any) -> DateSpan:
+    """`2026-12-24`, or `2026-12-24/2027-01-02`; YAML makes a date of the first."""
+    try:
+        if isinstance(given, date) and not isinstance(given, datetime):
+            return DateSpan(given, given)
+        first, _, last = str(given).partition("/")
+        span = DateSpan(date.fromisoformat(first.strip()), date.fromisoformat((last or first).strip()))
+    except ValueError:
+        raise ValueError("should be a day, 2026-12-24, or the first and the last of some, "
+                         "2026-12-24/2027-01-02") from None
+    if span.last < span.first:
+        raise ValueError(f"ends before it begins; write {span.last}/{span.first}")
+    return span
+
+
 def _regex(pattern: str) -> str:
     try:
         found = re.compile(pattern)
@@ -200,7 +230,10 @@ UrlWithPassword = Annotated[Text, Field(repr=False), PlainSerializer(without_pas
 Secret = Annotated[SecretFile, PlainValidator(_read_secret), PlainSerializer(lambda file: str(file.path))]
 Connection = Annotated[Target, PlainValidator(_target), PlainSerializer(lambda target: target.dsn)]
 Connections = Annotated[tuple[Connection, ...], BeforeValidator(_no_list)]
-Commands = Annotated[tuple[Annotated[str, PlainValidator(_command)], ...], BeforeValidator(_no_list)]
+CommandLine = Annotated[str, PlainValidator(_command)]
+Commands = Annotated[tuple[CommandLine, ...], BeforeValidator(_no_list)]
 Cron = Annotated[Text, AfterValidator(_five_fields)]
 CronLines = Annotated[tuple[Cron, ...], BeforeValidator(_no_list), Field(min_length=1)]
+DateSpans = Annotated[tuple[Annotated[DateSpan, PlainValidator(_date_span), PlainSerializer(str)], ...],
+                      BeforeValidator(_no_list)]
 TimeZone = Annotated[Text, AfterValidator(_time_zone)]

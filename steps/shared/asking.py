@@ -15,8 +15,8 @@ from steps.shared.base import RunbookStep
 from steps.shared.names import FORCED_BY, LANDINGS, OFFERED_BY, BuilderName, Property
 
 # what a build earns from its own steps, and never comes with
-EARNED = (Property.SIGNED_OFF, Property.APPROVED_BY, Property.APPROVED_DIGEST, Property.BEGUN, Property.OUTAGE_SECONDS,
-          Property.APPLIED)
+EARNED = (Property.SIGNED_OFF, Property.APPROVED_BY, Property.APPROVED_DIGEST, Property.APPROVED_AT, Property.HURRIED,
+          Property.BEGUN, Property.OUTAGE_SECONDS, Property.APPLIED)
 
 
 class NotAsked(errors.Refused):

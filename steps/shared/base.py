@@ -10,6 +10,8 @@ RETRY: Buildbot then builds the request again after the restart, and it waits fo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any, cast
 
 from buildbot.process.buildstep import BuildStep, BuildStepCancelled, BuildStepFailed
@@ -18,6 +20,7 @@ from twisted.python import log
 from twisted.python.failure import Failure
 
 from downtime import deployment_lock, errors, ledger
+from downtime.history.events import FoundApplied
 from downtime.printable import printable
 from downtime.settings import Environment, Settings
 from steps.shared import services, wording
@@ -54,6 +57,7 @@ class RunbookStep(BuildStep):  # type: ignore[misc]
 
     async def run(self) -> int:
         try:
+            await self.journal.ready()
             return await self.act()
         except errors.DowntimeError as error:
             return await self._red(error)
@@ -119,6 +123,12 @@ class RunbookStep(BuildStep):  # type: ignore[misc]
         return cast(int, self.build.buildid)
 
     @property
+    def request_id(self) -> int:
+        """Of the build request: it stays the same when Buildbot builds it again after a restart."""
+        assert self.build is not None, "the step runs in a build"
+        return cast(int, self.build.requests[0].id)
+
+    @property
     def outages(self) -> services.Outages:
         return cast(services.Outages, self._service(ServiceName.OUTAGES))
 
@@ -143,6 +153,14 @@ class RunbookStep(BuildStep):  # type: ignore[misc]
         return cast(services.Visitors, self._service(ServiceName.VISITORS))
 
     @property
+    def probes(self) -> services.Probes:
+        return cast(services.Probes, self._service(ServiceName.PROBES))
+
+    @property
+    def turns(self) -> services.Turns:
+        return cast(services.Turns, self._service(ServiceName.TURNS))
+
+    @property
     def journal(self) -> services.Journal:
         return cast(services.Journal, self._service(ServiceName.JOURNAL))
 
@@ -151,9 +169,21 @@ class RunbookStep(BuildStep):  # type: ignore[misc]
         node = await deployment_lock.session(
             environment.target, application_name="fastdowntime reading the ledger", reactor=self.master.reactor)
         try:
-            return await ledger.read(node)
+            entries = await ledger.read(node)
         finally:
             node.close()
+        if environment.name == "production":
+            self._note_found(entries)
+        return entries
+
+    def _note_found(self, entries: Sequence[ledger.Entry]) -> None:
+        """What was applied from a terminal, or before there was a journal."""
+        for entry in entries:
+            known = self.journal.journey(entry.id)
+            if (known is None or known.in_production_at is None) and entry.lane != ledger.BASELINE:
+                self.journal.note(FoundApplied(
+                    at=datetime.now(UTC), patch_id=entry.id, lane=entry.lane, began_at=entry.started_at,
+                    patch_seconds=entry.seconds, requested_by=entry.requested_by, approved_by=entry.approved_by))
 
     async def my_turn(self) -> bool:
         """Wait until no other deployment of this master is at work on the database; False where that was stopped."""

@@ -14,6 +14,7 @@ class BuilderName(StrEnum):
     PRODUCTION = "production"  # one cold patch, one fast downtime
     LIVE = "live"              # one live patch, without an outage
     APPROVE = "approve"        # a decision about a waiting production or live build
+    BEGIN_NOW = "begin-now"    # an operator's word that an approved deployment does not wait for its window
     REOPEN = "reopen"          # emergency: undoes what a dead deployment closed
 
 
@@ -27,6 +28,7 @@ FORCED_BY = {
     BuilderName.PRODUCTION: "deploy-patch",
     BuilderName.LIVE: "deploy-live-patch",
     BuilderName.APPROVE: "decide",
+    BuilderName.BEGIN_NOW: "begin-deployment-now",
     BuilderName.REOPEN: "reopen-database",
 }
 
@@ -34,8 +36,6 @@ FORCED_BY = {
 OFFERED_BY = {BuilderName.PRODUCTION: "offer-to-production", BuilderName.LIVE: "offer-to-live"}
 
 SCHEDULERS = frozenset({LANDINGS, *FORCED_BY.values(), *OFFERED_BY.values()})
-
-APPROVE, REJECT = "approve", "reject"  # what the form of `approve` offers as `decision`
 
 
 class ServiceName(StrEnum):
@@ -48,6 +48,8 @@ class ServiceName(StrEnum):
     PATCHES = "fastdowntime-patches"
     VISITORS = "fastdowntime-visitors"
     JOURNAL = "fastdowntime-journal"
+    TURNS = "fastdowntime-turns"
+    PROBES = "fastdowntime-probes"
 
 
 class Property:
@@ -61,6 +63,8 @@ class Property:
     REQUESTED_BY = "requested_by"   # list of names and addresses
     APPROVED_BY = "approved_by"
     APPROVED_DIGEST = "approved_digest"
+    APPROVED_AT = "approved_at"      # list of instants, one for each approval
+    HURRIED = "begins_now"           # by whose word it does not wait for its window
     SIGNOFF_PATCH = "signoff_patch"  # as the form has it, and as anybody may fill it in
     SIGNED_OFF = "signed_off"        # the same, after `JudgeLanding` has made sure who it was
     REASON = "reason"

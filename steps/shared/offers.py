@@ -6,8 +6,10 @@ from buildbot.process.properties import Properties
 from buildbot.reporters.utils import getURLForBuildrequest
 
 from downtime.evidence import Evidence
+from downtime.history.events import Offered
 from downtime.patches import Lane
 from downtime.repository import without_credentials
+from steps.shared import happenings
 from steps.shared.base import RunbookStep
 from steps.shared.names import BUILDER_OF, OFFERED_BY, Property
 
@@ -28,5 +30,7 @@ async def offer(step: RunbookStep, evidence: Evidence, *, lane: Lane, authors: f
     finished.addBoth(lambda _: None)  # nobody waits for it: it may wait for an approval for days
     _, requests = await added
     for request_id in requests.values():
+        step.journal.note(Offered(at=happenings.now(), patch_id=evidence.patch_id, request_id=request_id,
+                                  requested_by=tuple(sorted(authors))))
         await step.addURL(f"{evidence.patch_id} → {builder}", getURLForBuildrequest(step.master, request_id))
     return builder.value

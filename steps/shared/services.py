@@ -8,12 +8,15 @@ from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 
-from downtime.approval import Decision, Outcome, Request
+from downtime import probing
+from downtime.approval import Approval, Decision, Outcome, Rejected, Request
 from downtime.evidence import Evidence
 from downtime.history.events import Event
 from downtime.history.journey import Journey
+from downtime.lanes import Lane
 from downtime.patches import Inventory
 from downtime.repository import Repository
+from downtime.settings import Environment
 
 T = TypeVar("T")
 
@@ -46,19 +49,78 @@ class Outages(Protocol):
         """End whatever the build holds, wait until it has ended, and let the next one take its turn."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cleared:
+    """Every word that a request needs is there."""
+
+    approvals: tuple[Approval, ...]
+    override: bool
+
+    @property
+    def by(self) -> str:
+        return ", ".join(each.by for each in self.approvals)
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """There is other evidence than what was shown: the request is to be made anew."""
+
+
+Word = Cleared | Rejected | Renewed
+
+
 class Approvals(Protocol):
     """The builds that wait for somebody's word."""
 
-    def ask(self, request: Request) -> Deferred[Outcome | None]:
-        """Fires with what was decided, or with None when the request was withdrawn."""
+    def ask(self, request: Request, *, lane: Lane) -> Deferred[Word | None]:
+        """Fires with what was decided, or with None when the request was withdrawn; at once where enough was approved
+        before a restart.
+        """
 
     def withdraw(self, build_id: int) -> None: ...
+
+    def renew(self, evidence: Evidence) -> None:
+        """A patch was rehearsed again: a request that waits with other evidence is to be made anew."""
 
     def waiting(self, build_id: int) -> Request | None: ...
 
     def waiting_for(self, patch_id: str) -> Request | None: ...
 
-    def decide(self, decision: Decision, *, earlier: tuple[str, ...]) -> Outcome: ...
+    async def decide(self, decision: Decision, *, earlier: tuple[str, ...], build_url: str = "") -> Outcome:
+        """Judge the decision, write it down and, where it counts, deliver it: once. `earlier` are pending patches.
+
+        Raises what writing it down raises; it has not been made then.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hurry:
+    """An operator's word that a deployment begins now."""
+
+    by: str
+    reason: str
+
+
+class Turns(Protocol):
+    """The approved builds that wait: for patches before them, or for a time."""
+
+    moment: int  # another one whenever something has changed
+
+    async def wait(self, build_id: int, seconds: float, *, since: int) -> None:
+        """Returns after so long, or earlier when anything changes that a turn depends on; at once where the moment
+        is not `since` any more.
+        """
+
+    def end(self, build_id: int) -> None:
+        """The build waits no more."""
+
+    def wake(self) -> None:
+        """Something has changed: a deployment has ended, or evidence is other than it was."""
+
+    def hurry(self, build_id: int, hurry: Hurry) -> bool:
+        """Let it begin now; False where no such build waits."""
+
+    def hurried(self, build_id: int) -> Hurry | None: ...
 
 
 class EvidenceStore(Protocol):
@@ -113,6 +175,9 @@ class Visitors(Protocol):
 class Journal(Protocol):
     """What has happened to every patch, written down once and for good."""
 
+    async def ready(self) -> None:
+        """Returns when everything that was ever written is known: soon after the master has started."""
+
     def note(self, event: Event) -> None:
         """It has happened. Returns at once: it is written down beside the work, and again until it is."""
 
@@ -121,3 +186,19 @@ class Journal(Protocol):
 
     def journey(self, patch_id: str) -> Journey | None:
         """What is known of a patch; None where nothing is."""
+
+
+class Probes(Protocol):
+    """Measures outages as a client sees them, where the settings want that. No deployment fails or waits for it."""
+
+    def start(self, build_id: int, environment: Environment) -> Deferred[None]:
+        """Fires when it measures, or when it is clear that it will not: within 3 s."""
+
+    def mark(self, build_id: int) -> Deferred[None]:
+        """The outage is about to begin: what was seen so far is not of it. Fires within 3 s."""
+
+    def finish(self, build_id: int) -> Deferred[probing.Report | None]:
+        """End it and give what was seen since `mark`; None where nothing was measured. Again: the same. Within 3 s."""
+
+    def release(self, build_id: int) -> Deferred[None]:
+        """Whatever has happened, nothing of it is left when this fires."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from typing import Any
@@ -11,8 +12,9 @@ import psycopg2
 import pytest
 from psycopg2 import sql as composed
 from twisted.internet import reactor, task
+from twisted.internet.defer import Deferred
 
-from downtime.prober import Prober, ProberFailed
+from downtime.prober import REPORT_SECONDS, Prober, ProberFailed
 from downtime.target import Target
 from tests.databases import Database
 
@@ -106,6 +108,19 @@ async def test_a_prober_that_died_fails_the_next_report(database: Database) -> N
 
     with pytest.raises(ProberFailed, match="ended by itself"):
         await prober.report()
+
+
+async def test_a_prober_that_hangs_is_ended(database: Database) -> None:
+    """It was waited for with another library's idea of "too late": whoever had deployed got an internal error."""
+    clock = task.Clock()
+    process = (await Prober.start(database.target_of("app")))._process
+    os.kill(process.transport.pid, signal.SIGSTOP)
+    report = Deferred.fromCoroutine(Prober(process, "the database", clock).report())
+    clock.advance(REPORT_SECONDS)
+
+    with pytest.raises(ProberFailed, match="did not report within 5 s"):
+        await report
+    assert process.transport.pid is None  # reaped
 
 
 def _started_by_hand(database: Database) -> subprocess.Popen[str]:

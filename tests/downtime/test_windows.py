@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from downtime.settings import Windows
-from downtime.windows import has_passed, seconds_until_open
+from downtime.windows import has_passed, next_opening, seconds_until_open
 
 WORKDAYS = Windows(cron=("30 8 * * mon-fri",), minutes=30)
 
@@ -48,3 +48,32 @@ def test_what_comes_after_the_end_has_missed_its_window(at: datetime, passed: bo
     """Quiescing may take minutes, and so may the deployment before: nothing begins outside the window for that."""
 
     assert has_passed(WORKDAYS, at) is passed
+
+
+HOLIDAYS = Windows(cron=("30 8 * * mon-fri",), minutes=30, timezone="Europe/Berlin",
+                   blackout=("2026-12-24/2027-01-01", "2026-12-22"))
+
+
+@pytest.mark.parametrize(("at", "opening"), [
+    (datetime(2026, 12, 22, 7, 40, tzinfo=UTC), datetime(2026, 12, 23, 7, 30, tzinfo=UTC)),  # inside a window
+    (datetime(2026, 12, 23, 7, 40, tzinfo=UTC), datetime(2026, 12, 23, 7, 40, tzinfo=UTC)),
+    (datetime(2026, 12, 23, 9, 0, tzinfo=UTC), datetime(2027, 1, 4, 7, 30, tzinfo=UTC)),     # and a weekend behind
+])
+def test_no_downtime_begins_on_a_blackout_day(at: datetime, opening: datetime) -> None:
+    """Both ends of a span belong to it, in the time zone of the windows."""
+
+    assert next_opening(HOLIDAYS, at) == opening
+
+
+def test_what_is_prepared_for_an_hour_begins_in_a_window() -> None:
+    """At 8:00 the next one is half an hour away, which is too near."""
+    at = datetime(2026, 1, 5, 8, 0, tzinfo=UTC)
+
+    assert next_opening(WORKDAYS, at, lead_seconds=3600) == datetime(2026, 1, 6, 8, 30, tzinfo=UTC)
+
+
+def test_a_blackout_without_an_end_is_found_out() -> None:
+    """It does not look for ever."""
+    never = Windows(cron=("30 8 * * *",), minutes=30, blackout=("2026-01-01/2090-01-01",))
+
+    assert seconds_until_open(never, datetime(2026, 1, 5, tzinfo=UTC)) > 4 * 365 * 86400

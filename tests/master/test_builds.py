@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, ClassVar
 
 from buildbot.plugins import schedulers, util
@@ -15,9 +16,13 @@ from downtime import errors
 from downtime.phases import Report
 from master.approvals import Approvals
 from master.builds import DeploymentBuild
+from master.journal import Journal
 from master.outages import Outages
+from master.probes import Probes
 from master.quiescence import Quiescence
+from master.turns import Turns
 from steps.shared.names import Property
+from tests.master.settings_for_tests import a_settings
 
 
 class Interrupted(BuildStep):  # type: ignore[misc]
@@ -89,10 +94,12 @@ class ADeploymentsBuild(RunMasterBase):
     async def set_up(self, step: BuildStep) -> None:
         factory = BuildFactory([step])
         factory.buildClass = DeploymentBuild
+        settings = a_settings(Path.cwd())
         await self.setup_master({
             "builders": [util.BuilderConfig(name="production", workernames=["local1"], factory=factory)],
             "schedulers": [schedulers.ForceScheduler(name="force", builderNames=["production"])],
-            "services": [Outages(), Approvals(), Quiescence()], "multiMaster": True})
+            "services": [Outages(), Journal(), Approvals(settings=settings), Turns(), Probes(), Quiescence()],
+            "multiMaster": True})
 
     async def results_of_builds(self, *, begun: bool) -> list[int]:
         Interrupted.builds_begun.clear()

@@ -36,7 +36,8 @@ class ARunbook(RunMasterBase):
         self.production: Database = make_database(server, gate="refuse")
         self.folder = tmp_path
 
-    async def start(self, *, quiesce: dict[str, Any] | None = None, **sections: Any) -> None:
+    async def start(self, *, quiesce: dict[str, Any] | None = None, windows: dict[str, Any] | None = None,
+                    **sections: Any) -> None:
         (self.folder / "secret").write_text(application.password_of(application.PATCHER))
         (self.folder / "secret").chmod(0o600)
         self.repository = Repository.create(self.folder / "git")
@@ -46,6 +47,8 @@ class ARunbook(RunMasterBase):
             for name, database in (("staging", self.staging), ("production", self.production))}
         if quiesce is not None:
             environments["production"]["quiesce"] = quiesce
+        if windows is not None:
+            environments["production"]["windows"] = windows
         settings = load(write_settings(self.folder, **{
             "repository": {"url": self.repository.url, "poll_seconds": 3600}, "environments": environments,
             "users": {"fragile": [application.FRAGILE]}, "landing": {"code": ["**/*.py"]},

@@ -9,7 +9,7 @@ import pytest
 
 from downtime import live, phases
 from downtime.ledger import Entry
-from steps import s13_record
+from steps import s14_record
 
 AT = datetime(2024, 1, 2, tzinfo=UTC)
 COLD = phases.Report(phases=(), started_at=AT, outage_seconds=1.5, patch_seconds=1.4, proof_seconds=0.0, applied=True,
@@ -21,11 +21,9 @@ ROW = Entry(id="patch-1", sha256="a" * 64, lane="cold", commit="c", started_at=A
 
 @pytest.mark.parametrize("report", [COLD, LIVE])
 def test_the_forecast_stands_beside_what_came_true(report: phases.Report | live.Report) -> None:
-    """In words, and as figures for other programs."""
-    figures = s13_record.figures_of("patch-1", report, ROW)
+    """In words; as figures for other programs they are in the build's data."""
 
-    assert s13_record.against_forecast(report, ROW) == "forecast 1.200 s, took 1.400 s (1.17 times)"
-    assert (figures["rehearsed_seconds"], figures["forecast_seconds"], figures["patch_seconds"]) == (1.0, 1.2, 1.4)
+    assert s14_record.against_forecast(report, ROW) == "forecast 1.200 s, took 1.400 s (1.17 times)"
 
 
 @pytest.mark.parametrize(("report", "row"), [
@@ -37,11 +35,4 @@ def test_the_forecast_stands_beside_what_came_true(report: phases.Report | live.
 def test_nothing_is_compared_that_cannot_be(report: phases.Report | live.Report, row: Entry | None) -> None:
     """No forecast is said to have failed that was none."""
 
-    assert s13_record.against_forecast(report, row) == ""
-
-
-def test_figures_that_nobody_knew_are_none() -> None:
-    """The keys are there all the same."""
-    figures = s13_record.figures_of("patch-1", COLD, None)
-
-    assert (figures["rehearsed_seconds"], figures["forecast_seconds"]) == (None, None)
+    assert s14_record.against_forecast(report, row) == ""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from downtime import deployments, errors, windows
+from downtime.history.events import WindowMissed
 from downtime.outage import Outage
-from steps.shared import errands
+from steps.shared import errands, happenings
 from steps.shared.base import RunbookStep
+from steps.shared.names import Property
 from steps.shared.results import SUCCESS
 
 
@@ -26,13 +26,17 @@ class Preflight(RunbookStep):
     async def act(self) -> int:
         if not await self.my_turn():
             return self.result_when_stopped()
-        if windows.has_passed(self.environment.windows, datetime.now(UTC)):
+        now = happenings.now()
+        if windows.has_passed(self.environment.windows, now) and not self.getProperty(Property.HURRIED):
+            self.journal.note(WindowMissed(at=now, patch_id=str(self.getProperty(Property.PATCH)), begins_at=now,
+                                           request_id=self.request_id, reason=str(WindowPassed())))
             raise WindowPassed
         errand = await errands.read_approved(self)
         deployment = await deployments.deployment(errand.patch, errand.origin(await self.build.getUrl()))
         section = Outage(self.environment.target, deployment,
                           deployments.outage_rules(self.settings, self.environment), reactor=self.master.reactor)
         self.outages.hold(self.build_id, section)
+        await self.probes.start(self.build_id, self.environment)
         lines = await section.prepare(deployments.objections(errand.inventory, errand.patch))
         await self.write("preflight", "\n".join(lines))
         self.say("nothing speaks against it")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable
-from typing import Any
 
 from downtime import errors, forecast, ledger, live, phases
-from steps.shared import wording
+from steps.shared import happenings, outage_document, wording
 from steps.shared.base import RunbookStep
 from steps.shared.names import Property
 from steps.shared.results import SKIPPED, SUCCESS
@@ -32,11 +31,21 @@ class Record(RunbookStep):
             report = None
             sentence = not_deployed(self._patch, error)
             self.say(sentence, headline=sentence)
+            await self._note_ended(error, sentence)
+        else:
+            await self._note_ended(report, headline(self._patch, report))
         self.setProperty(Property.APPLIED, report is not None and is_applied(report), self.name)
         await self.outages.release(self.build_id)
         if report is not None:
             await self._keep(report)
         return SUCCESS
+
+    async def _note_ended(self, report: phases.Report | live.Report | errors.DowntimeError, sentence: str) -> None:
+        known = self.journal.journey(self._patch)
+        rehearsed = known.rehearsed if known is not None else None
+        self.journal.note(happenings.ended(
+            self._patch, report, request_id=self.request_id, build_id=self.build_id, sentence=sentence,
+            build_url=await self.build.getUrl(), expected_seconds=rehearsed.expected_seconds if rehearsed else None))
 
     async def _keep(self, report: phases.Report | live.Report) -> None:
         sentence = headline(self._patch, report)
@@ -47,8 +56,9 @@ class Record(RunbookStep):
         if isinstance(report, phases.Report):
             await self.write("timeline", phases.timeline(report.phases))
             self.setProperty(Property.OUTAGE_SECONDS, report.outage_seconds, self.name)
-        figures = figures_of(self._patch, report, entry)
-        await self.setBuildData("outage", json.dumps(figures, sort_keys=True).encode(), "fastdowntime")
+        document = outage_document.document(self._patch, report, entry,
+                                            client=await self.probes.finish(self.build_id))
+        await self.setBuildData("outage", json.dumps(document, sort_keys=True).encode(), "fastdowntime")
         await self.write("ledger", f"{row}\n\n{comparison}" if comparison else row)
 
     async def _row(self) -> tuple[ledger.Entry | None, str]:
@@ -65,32 +75,19 @@ class Record(RunbookStep):
         return str(self.getProperty(Property.PATCH))
 
 
-async def last_word(patch: str, outcome: Awaitable[phases.Report | live.Report]) -> tuple[str, bool]:
-    """The deployment in one line, and whether the patch is in: for a build that this step was not reached in."""
+async def last_word(patch: str, outcome: Awaitable[phases.Report | live.Report]
+                    ) -> tuple[str, phases.Report | live.Report | errors.DowntimeError]:
+    """The deployment in one line, and what came of it: for a build that this step was not reached in."""
     try:
         report = await outcome
     except errors.DowntimeError as error:
-        return not_deployed(patch, error), False
-    return headline(patch, report), is_applied(report)
+        return not_deployed(patch, error), error
+    return headline(patch, report), report
 
 
-def is_applied(report: phases.Report | live.Report) -> bool:
+def is_applied(report: phases.Report | live.Report | errors.DowntimeError) -> bool:
     """Whether the patch is in: a live application that was not applied has raised."""
-    return isinstance(report, live.Report) or report.applied
-
-
-def figures_of(patch: str, report: phases.Report | live.Report, entry: ledger.Entry | None) -> dict[str, Any]:
-    """What other programs may want to know of a deployment; durations in seconds, None for what nobody knew."""
-    known = {"rehearsed_seconds": entry.rehearsed_seconds if entry else None,
-             "forecast_seconds": entry.forecast_seconds if entry else None}
-    if isinstance(report, live.Report):
-        return {**known, "patch": patch, "lane": "live", "applied": True, "outage_seconds": 0.0,
-                "patch_seconds": report.seconds, "retries": report.retries,
-                "started_at": report.started_at.isoformat()}
-    return {**known, "patch": patch, "lane": "cold", "applied": report.applied, "outage_seconds": report.outage_seconds,
-            "patch_seconds": report.patch_seconds, "kicked": len(report.kicked), "drained": len(report.drained),
-            "started_at": report.started_at.isoformat(), "error": str(report.error) if report.error else None,
-            "phases": {each.phase: each.seconds for each in report.phases}}
+    return isinstance(report, live.Report) or (isinstance(report, phases.Report) and report.applied)
 
 
 def against_forecast(report: phases.Report | live.Report, entry: ledger.Entry | None) -> str:
@@ -109,7 +106,7 @@ def headline(patch: str, report: phases.Report | live.Report) -> str:
     """The deployment in one line."""
     if isinstance(report, live.Report):
         return f"{patch} deployed live in {report.seconds:.3f} s, without an outage"
-    outage = f"outage {report.outage_seconds:.3f} s, {wording.count(len(report.kicked), 'session')} kicked"
+    outage = f"outage {report.outage_seconds:.3f} s, {wording.count(len(report.kicked_clients), 'session')} kicked"
     done = f"{patch} {'deployed' if report.applied else 'not deployed'}"
     if report.error is None:
         return f"{done}: {outage}"

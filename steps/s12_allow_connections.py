@@ -17,6 +17,7 @@ class AllowConnections(PhaseStep):
         return await super().act()
 
     async def details(self, section: Outage, report: PhaseReport) -> None:
+        await self.probes.finish(self.build_id)  # the prober is a client; nobody needs it any more
         outcome = self.outages.outcome(self.build_id)
         if report.state is PhaseState.DONE and outcome is not None:
             self.say(opening(await outcome))

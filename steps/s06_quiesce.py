@@ -1,17 +1,16 @@
-"""Quiesce: waits for a window, stops the background tasks as the settings say, and waits until they have run out."""
+"""Quiesce: stops the background tasks as the settings say, and waits until they have run out."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.task import deferLater
-
-from downtime import errors, windows
-from steps.shared import wording
+from downtime import errors
+from downtime.history.events import Quiescing
+from steps.shared import happenings, wording
 from steps.shared.base import RunbookStep
 from steps.shared.commands import Command
+from steps.shared.names import Property
 from steps.shared.results import SUCCESS
 
 
@@ -35,39 +34,30 @@ class Quiesce(RunbookStep):
     def __init__(self, settings: Any, **keywords: Any) -> None:
         super().__init__(settings, **keywords)
         self._command: Command | None = None
-        self._waiting: Deferred[None] | None = None
 
     async def act(self) -> int:
         quiesce = self.environment.quiesce
-        await self._wait_for_window(lead_seconds=quiesce.lead_minutes * 60 if quiesce.stop else 0)
         if not quiesce.stop:
             self.say("nothing to quiesce")
             return SUCCESS
+        lead = timedelta(0) if self.getProperty(Property.HURRIED) else timedelta(minutes=quiesce.lead_minutes)
+        self.journal.note(Quiescing(at=happenings.now(), patch_id=str(self.getProperty(Property.PATCH)),
+                                    request_id=self.request_id, begins_at=happenings.now() + lead))
         # noted before the first command: after a crash in the middle of one everything is resumed
         await self.quiescence.remember(self.build_id, tuple(reversed(quiesce.resume)))
         for number, command in enumerate(quiesce.stop, start=1):
             await self._stop(number, command)
-        if quiesce.lead_minutes:
+        if lead:
             self.say(f"quiesced by {wording.count(len(quiesce.stop), 'command')}; the downtime begins in"
                      f" {quiesce.lead_minutes} min")
-            await self._wait(quiesce.lead_minutes * 60)
+            await self._wait(lead.total_seconds())
         self.say(f"quiesced by {wording.count(len(quiesce.stop), 'command')}")
         return SUCCESS
 
     def stopping(self, reason: str) -> None:
         if self._command is not None:
             self._command.kill(reason)
-        if self._waiting is not None:
-            self._waiting.cancel()
-
-    async def _wait_for_window(self, *, lead_seconds: float) -> None:
-        """Until quiescing now would end in a window."""
-        now = datetime.now(UTC)
-        seconds = windows.seconds_until_open(self.environment.windows, now + timedelta(seconds=lead_seconds))
-        if seconds > 0:
-            begins = now + timedelta(seconds=seconds + lead_seconds)
-            self.say(f"waiting for the window: the downtime begins at {begins:%F %H:%M %Z}")
-            await self._wait(seconds)
+        self.turns.end(self.build_id)
 
     async def _stop(self, number: int, command: str) -> None:
         self._go_on()
@@ -80,13 +70,20 @@ class Quiesce(RunbookStep):
             raise NotQuiesced(command=command, ended=finished.ended, environment=self.environment_name)
 
     async def _wait(self, seconds: float) -> None:
-        self._go_on()
-        self._waiting = deferLater(self.master.reactor, seconds, lambda: None)
-        try:
-            await self._waiting
-        except CancelledError:
+        """So long, or until an operator says that it begins now."""
+        deadline = self.master.reactor.seconds() + seconds
+        while True:
             self._go_on()
-            raise
+            moment, left = self.turns.moment, deadline - self.master.reactor.seconds()
+            if left <= 0 or self._hurried():
+                return
+            await self.turns.wait(self.build_id, left, since=moment)
+
+    def _hurried(self) -> bool:
+        hurry = self.turns.hurried(self.build_id)
+        if hurry is not None:
+            self.setProperty(Property.HURRIED, hurry.by, self.name)
+        return hurry is not None
 
     def _go_on(self) -> None:
         if self.stop_reason:

@@ -1,0 +1,135 @@
+"""Await turn: the patches before this one come first, and a downtime begins in its window, or on an operator's word.
+
+What was approved may become something else while it waits, or too old: it is looked at whenever something changes, and
+once more when the turn has come.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from downtime import deployment_lock, errors, windows
+from downtime.history.events import Planned, TurnCame, Voided, WindowMissed
+from downtime.plan import listing, plan
+from steps.shared import errands, happenings
+from steps.shared.base import RunbookStep
+from steps.shared.errands import Errand
+from steps.shared.names import BUILDER_OF, BuilderName, Property
+from steps.shared.results import RETRY, SUCCESS
+
+AGAIN_SECONDS = 5.0       # after production could not be asked: another deployment may be closing it
+LATE = timedelta(minutes=1)
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+
+class ApprovalExpired(errors.Refused):
+    """It has waited for its turn for too long."""
+
+    happened = "the approval of {patch} is older than {hours:g} h (settings: approval.expires_hours)"
+    next_step = "ask for the deployment again and have it approved again"
+
+
+class AwaitTurn(RunbookStep):
+    """In memory there is only the wait: what has changed is asked of git, the evidence store and production."""
+
+    name = "await turn"
+    _planned: tuple[tuple[str, ...], datetime | None] | None = None
+
+    async def act(self) -> int:
+        while not self.stop_reason:
+            moment = self.turns.moment
+            errand = await self._approved()
+            seconds = await self._seconds_to_wait(errand)
+            if self.stop_reason:
+                break
+            if seconds == 0:
+                await self.journal.record(TurnCame(at=happenings.now(), patch_id=errand.patch.id,
+                                                   request_id=self.request_id))
+                self.say("it is its turn")
+                return SUCCESS
+            await self.turns.wait(self.build_id, seconds, since=moment)
+        result = self.result_when_stopped()
+        again = "; it will go on waiting when the buildmaster is back" if result == RETRY else ""
+        self.say(f"given up before it was its turn: {self.stop_reason}{again}")
+        return result
+
+    def stopping(self, reason: str) -> None:
+        self.turns.end(self.build_id)
+
+    async def _approved(self) -> Errand:
+        """What was approved, and still is. Raises ChangedSinceApproval and ApprovalExpired, among others."""
+        try:
+            errand = await errands.read_approved(self)
+            self._refuse_expired(errand.patch.id)
+        except (errands.ChangedSinceApproval, errands.ChangedSinceRehearsal, ApprovalExpired) as error:
+            self.journal.note(Voided(at=happenings.now(), patch_id=str(self.getProperty(Property.PATCH)),
+                                     request_id=self.request_id, reason=str(error)))
+            raise
+        return errand
+
+    def _refuse_expired(self, patch: str) -> None:
+        if self._expires_at() <= happenings.now():
+            raise ApprovalExpired(patch=patch, hours=self.settings.approval.expires_hours)
+
+    async def _seconds_to_wait(self, errand: Errand) -> float:
+        """0: it is its turn; else when to look again at the latest."""
+        try:
+            before = plan(errand.inventory, await self.read_ledger(self.environment)).before(errand.patch)
+        except (errors.NodeError, deployment_lock.DeploymentUnderWay) as error:
+            self.say(f"production cannot be asked: {str(error).splitlines()[0]}")
+            return AGAIN_SECONDS
+        if before:
+            self._plan(errand, behind=tuple(patch.id for patch in before))
+            return self._until_expiry()
+        if BUILDER_OF[errand.patch.lane] is BuilderName.LIVE or self._hurried():
+            return 0
+        return self._until_window(errand)
+
+    def _until_window(self, errand: Errand) -> float:
+        quiesce = self.environment.quiesce
+        lead_seconds = quiesce.lead_minutes * 60 if quiesce.stop else 0
+        now = happenings.now()
+        begins_at = windows.next_opening(self.environment.windows, now, lead_seconds=lead_seconds)
+        seconds = (begins_at - now).total_seconds() - lead_seconds
+        self._tell_missed(errand, now)
+        if seconds > 0:
+            self._plan(errand, begins_at=begins_at)
+        return max(0.0, min(seconds, self._until_expiry()))
+
+    def _plan(self, errand: Errand, *, behind: tuple[str, ...] = (), begins_at: datetime | None = None) -> None:
+        if behind:
+            self.say(f"approved; {listing(behind)} must be in production before it")
+        elif begins_at is not None:
+            self.say(f"waiting for the window: the downtime begins at {begins_at.astimezone(UTC):%F %H:%M %Z}")
+        if self._planned != (behind, begins_at):
+            self._planned = (behind, begins_at)
+            self.journal.note(Planned(at=happenings.now(), patch_id=errand.patch.id, request_id=self.request_id,
+                                      behind=behind, begins_at=begins_at))
+
+    def _tell_missed(self, errand: Errand, now: datetime) -> None:
+        """The window that was planned before a restart, or while patches before this one took their time."""
+        journey = self.journal.journey(errand.patch.id)
+        attempt = journey.attempt if journey is not None else None
+        planned = attempt.planned if attempt is not None else None
+        if (attempt is None or planned is None or planned.begins_at is None or planned.begins_at + LATE >= now
+                or not windows.has_passed(self.environment.windows, now)
+                or any(missed.begins_at == planned.begins_at for missed in attempt.missed)):
+            return
+        self.journal.note(WindowMissed(
+            at=now, patch_id=errand.patch.id, request_id=self.request_id, begins_at=planned.begins_at,
+            reason="the buildmaster was not there, or a deployment before it took too long"))
+
+    def _hurried(self) -> bool:
+        hurry = self.turns.hurried(self.build_id)
+        if hurry is None:
+            return False
+        self.setProperty(Property.HURRIED, hurry.by, self.name)
+        return True
+
+    def _until_expiry(self) -> float:
+        return max(1.0, (self._expires_at() - happenings.now()).total_seconds() + 1)
+
+    def _expires_at(self) -> datetime:
+        """When the first of the approvals is too old."""
+        instants = [datetime.fromisoformat(text) for text in self.getProperty(Property.APPROVED_AT) or ()]
+        return min(instants) + timedelta(hours=self.settings.approval.expires_hours) if instants else LONG_AGO

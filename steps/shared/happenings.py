@@ -1,0 +1,64 @@
+"""What the steps tell the journal: their events, made of what a step knows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from downtime import errors, live, phases
+from downtime.apply import PatchFailed
+from downtime.evidence import Evidence
+from downtime.history.events import Ended, Event, Outcome, Rehearsed
+from downtime.lanes import Lane
+from downtime.live import LivePatchFailed
+from downtime.sessions import FragileUsersActive
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def rehearsed(evidence: Evidence, *, authors: Collection[str], build_url: str) -> Event:
+    """The rehearsal that has made this evidence."""
+    return Rehearsed(
+        at=now(), patch_id=evidence.patch_id, sha256=evidence.sha256, digest=evidence.digest, path=evidence.path,
+        commit=evidence.commit, authors=tuple(sorted(authors)), lane=evidence.lane, declared=evidence.declared,
+        seconds=evidence.seconds, expected_seconds=evidence.expected_seconds, outage_seconds=evidence.outage_seconds,
+        target_seconds=evidence.target_seconds, limit_seconds=evidence.limit_seconds, verdict=str(evidence.verdict),
+        signoff_reasons=evidence.signoff_reasons, build_url=build_url)
+
+
+def ended(patch: str, report: phases.Report | live.Report | errors.DowntimeError, *, request_id: int, build_id: int,
+          build_url: str, sentence: str, expected_seconds: float | None) -> Ended:
+    """How an attempt has ended that had begun: its report, or the error that a live application ended with."""
+    event = Ended(at=now(), patch_id=patch, request_id=request_id, build_id=build_id, build_url=build_url,
+                  outcome=Outcome.DEPLOYED, sentence=sentence, expected_seconds=expected_seconds)
+    if isinstance(report, live.Report):
+        return replace(event, lane=Lane.LIVE, began_at=report.started_at, patch_seconds=report.seconds)
+    if isinstance(report, errors.DowntimeError):
+        return replace(event, lane=Lane.LIVE, outcome=_of_error(report), left=_left(report))
+    return replace(
+        event, lane=Lane.COLD, began_at=report.started_at, patch_seconds=report.patch_seconds,
+        outage_seconds=report.outage_seconds, kicked=len(report.kicked_clients),
+        outcome=Outcome.DEPLOYED if report.applied else _of_error(report.error),
+        fragile=_fragile(report.error), left=_left(report.error))
+
+
+def _of_error(error: errors.DowntimeError | None) -> Outcome:
+    if isinstance(error, (PatchFailed, LivePatchFailed)):
+        return Outcome.FAILED
+    if error is None or isinstance(error, errors.NeedsOperator) or error.left is errors.Left.UNKNOWN:
+        return Outcome.UNKNOWN
+    return Outcome.REFUSED if error.left is errors.Left.UNTOUCHED else Outcome.ABORTED
+
+
+def _fragile(error: errors.DowntimeError | None) -> tuple[str, ...]:
+    found = error.facts.get("users", ()) if isinstance(error, FragileUsersActive) else ()
+    return tuple(map(str, found)) if isinstance(found, tuple) else ()
+
+
+def _left(error: errors.DowntimeError | None) -> str:
+    """How the database was left, where somebody has to know."""
+    careful = (errors.Left.CLOSED, errors.Left.UNKNOWN)
+    return str(error.left) if error is not None and error.left in careful else ""
