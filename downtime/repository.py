@@ -131,6 +131,13 @@ class Repository:
                                  self._plain(base), self._plain(head), "--", revision=f"{base} or {head}")
         return tuple(_changes(output))
 
+    async def diff(self, base: str, head: str, path: str) -> str:
+        """What differs in one file between two commits, as git shows it to people; `base` may be EMPTY_TREE."""
+        output = await self._git("--literal-pathspecs", "diff-tree", "-r", "-p", "--no-ext-diff", "--no-textconv",
+                                 "--no-color", "--end-of-options", self._plain(base), self._plain(head), "--", path,
+                                 revision=f"{base} or {head}")
+        return output.decode("utf-8", "replace")
+
     async def working_tree_changes(self, base: str) -> tuple[ChangedFile, ...]:
         """What differs between a commit and the working tree, untracked files included, ignored ones not."""
         top = await self._top()

@@ -17,15 +17,18 @@ from downtime import git
 from downtime.errors import SettingsError
 from downtime.repository import without_credentials
 from downtime.settings import Settings, find, load
+from master.announcer import Announcer
 from master.approvals import Approvals
 from master.branch import Branch
 from master.builders import builders, workers
 from master.evidence_store import EvidenceStore
 from master.journal import Journal
 from master.outages import Outages
+from master.probes import Probes
 from master.quiescence import Quiescence
 from master.recovery import Recovery
 from master.schedulers import all_schedulers, change_sources
+from master.turns import Turns
 from master.visitors import Visitors
 from master.web import add_web
 
@@ -58,8 +61,9 @@ def extend(config: dict[str, Any], settings: Settings) -> dict[str, Any]:
     config.setdefault("protocols", {}).setdefault("null", {})
     for warning in (*settings.warnings, *_reach(settings)):
         warnings.warn(f"settings: {warning}", category=ConfigWarning, stacklevel=1)
-    services = [Outages(), Journal(), Approvals(), EvidenceStore(), Quiescence(), Visitors(), Branch(settings=settings),
-                Recovery(settings=settings)]
+    services = [
+        Outages(), Journal(), Approvals(settings=settings), Turns(), Probes(), EvidenceStore(), Quiescence(),
+        Visitors(), Branch(settings=settings), Recovery(settings=settings), Announcer(settings=settings)]
     for key, ours in (("workers", workers()), ("builders", builders(settings)),
                       ("schedulers", all_schedulers(settings)), ("services", services)):
         config[key] = [*config.get(key, ()), *ours]

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from buildbot.plugins import util, worker
 from buildbot.process.factory import BuildFactory
 
 import steps
 from downtime.settings import Settings
 from master.builds import DeploymentBuild, RunbookBuild
+from master.places import Places
 from steps.shared.base import RunbookStep
 from steps.shared.names import BuilderName
 
 REHEARSING = "fastdowntime-staging"    # one landing after the other
 DECIDING = "fastdowntime-decisions"    # so that a decision never queues behind what it decides about
 DEPLOYING = "fastdowntime-deployment"  # a builder runs one build per worker: so many may wait for approval at once
-DEPLOYING_COUNT = 8
+DEPLOYING_COUNT = 16  # more take longer to stop: 3.5 s of processor time for 64, 0.6 s for 8 (measured)
 
 ABOUT = {
     BuilderName.STAGING: "Judges each landing on the branch and rehearses what is pending, one patch at a time.",
@@ -36,27 +39,33 @@ def builders(settings: Settings) -> list[util.BuilderConfig]:
     return [
         _builder(BuilderName.STAGING, [REHEARSING], [
             steps.JudgeLanding(settings), steps.RehearseOnStaging(settings)]),
-        _builder(BuilderName.PRODUCTION, _deploying(), [
-            steps.Admit(settings, BuilderName.PRODUCTION), steps.AwaitApproval(settings),
-            steps.AwaitTurn(settings), steps.Quiesce(settings),
-            steps.Preflight(settings), steps.PreventConnections(settings), steps.CheckFragileUsers(settings),
-            steps.KickConnections(settings), steps.ApplyPatch(settings), steps.AllowConnections(settings),
-            steps.Resume(settings), steps.Record(settings)], build_class=DeploymentBuild),
-        _builder(BuilderName.LIVE, _deploying(), [
+        _deploying_builder(BuilderName.PRODUCTION, settings, [
+            steps.Admit(settings, BuilderName.PRODUCTION), steps.AwaitApproval(settings), steps.AwaitTurn(settings),
+            steps.Quiesce(settings), steps.Preflight(settings), steps.PreventConnections(settings),
+            steps.CheckFragileUsers(settings), steps.KickConnections(settings), steps.ApplyPatch(settings),
+            steps.AllowConnections(settings), steps.Resume(settings), steps.Record(settings)]),
+        _deploying_builder(BuilderName.LIVE, settings, [
             steps.Admit(settings, BuilderName.LIVE), steps.AwaitApproval(settings), steps.AwaitTurn(settings),
-            steps.ApplyLive(settings), steps.Record(settings)], build_class=DeploymentBuild),
+            steps.ApplyLive(settings), steps.Record(settings)]),
         _builder(BuilderName.APPROVE, [DECIDING], [steps.Decide(settings)]),
         _builder(BuilderName.BEGIN_NOW, [DECIDING], [steps.BeginNow(settings)]),
         _builder(BuilderName.REOPEN, [DECIDING], [steps.Reopen(settings)]),
     ]
 
 
-def _builder(name: BuilderName, worker_names: list[str], runbook: list[RunbookStep], *,
-             build_class: type[RunbookBuild] = RunbookBuild) -> util.BuilderConfig:
+def _builder(name: BuilderName, worker_names: list[str], runbook: list[RunbookStep], **keywords: Any
+             ) -> util.BuilderConfig:
     factory = BuildFactory(runbook)
-    factory.buildClass = build_class
+    factory.buildClass = RunbookBuild
     return util.BuilderConfig(name=name.value, workernames=worker_names, factory=factory, collapseRequests=False,
-                              description=ABOUT[name], tags=["fastdowntime"])
+                              description=ABOUT[name], tags=["fastdowntime"], **keywords)
+
+
+def _deploying_builder(name: BuilderName, settings: Settings, runbook: list[RunbookStep]) -> util.BuilderConfig:
+    places = Places(settings)
+    builder = _builder(name, _deploying(), runbook, nextBuild=places.next_request, canStartBuild=places.may_begin)
+    builder.factory.buildClass = DeploymentBuild
+    return builder
 
 
 def _deploying() -> list[str]:

@@ -15,8 +15,7 @@ from twisted.python import log
 
 from downtime.history.events import Answer, Ended, Outcome
 from downtime.history.journey import Attempt
-from steps import s14_record
-from steps.shared import happenings
+from steps.shared import happenings, last_words
 from steps.shared.names import Property, ServiceName
 from steps.shared.results import CANCELLED, FAILURE, RETRY, WARNINGS, worst
 
@@ -74,12 +73,14 @@ class DeploymentBuild(RunbookBuild):
 
     async def _tell(self, outcome: Deferred[Any]) -> None:
         """With its worker Buildbot has lost the steps to come, and would say no more than "lost connection"."""
-        sentence, report = await s14_record.last_word(str(self.getProperty(Property.PATCH)), outcome)
-        self.text = [sentence]
-        self.setProperty(Property.APPLIED, s14_record.is_applied(report), type(self).__name__)
-        await self._note(lambda url: happenings.ended(
-            self._patch, report, request_id=self._request_id, build_id=self.buildid, build_url=url,
-            sentence=sentence, expected_seconds=None))
+        end = await last_words.end_of(outcome)
+        self.text = [last_words.headline(self._patch, end)]
+        self.setProperty(Property.APPLIED, last_words.is_applied(end), type(self).__name__)
+        journey = self._journal.journey(self._patch)
+        if not happenings.has_ended(journey, self._request_id):
+            await self._note(lambda url: happenings.ended(
+                self._patch, end, request_id=self._request_id, build_id=self.buildid, build_url=url,
+                journey=journey))
 
     async def _note_ended(self, results: int, text: list[str]) -> None:
         """How it ended where no step has said so: refused, rejected, stopped, or by a master that died before it."""

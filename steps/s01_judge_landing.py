@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from downtime import errors, landing, lint
 from downtime.findings import Finding
-from downtime.history.events import HeldBack, Landed
+from downtime.history.events import HeldBack, Landed, Withdrawn
 from downtime.landing import NotDatabase, Rejected, RejectionKind
 from downtime.patches import Patch
 from downtime.settings import Role
@@ -14,6 +14,7 @@ from steps.shared import asking, happenings, landings
 from steps.shared.base import RunbookStep
 from steps.shared.names import BuilderName, Property
 from steps.shared.results import SUCCESS
+from steps.shared.services import Snapshot
 
 SIGNOFF = "let a sign-off person force this builder with `signoff_patch` and a reason"
 
@@ -83,6 +84,7 @@ class JudgeLanding(RunbookStep):
         await self._show(landed, found)
         verdict = landing.with_lint(verdict, found)
         await self._note_landed(landed, commit)
+        self._note_withdrawn(tip)
         if isinstance(verdict, Rejected):
             self.haltOnFailure = False  # what was pending before it is not held back by it
             rejected = LandingRejected.over(verdict)
@@ -98,6 +100,12 @@ class JudgeLanding(RunbookStep):
             authors = await self.patches.repository.authors(commit, patch.path)
             self.journal.note(Landed(at=happenings.now(), patch_id=patch.id, commit=commit,
                                      authors=tuple(sorted(authors)), build_url=await self.build.getUrl()))
+
+    def _note_withdrawn(self, tip: Snapshot) -> None:
+        here = {patch.id for patch in tip.inventory.patches}
+        for patch_id, journey in self.journal.journeys().items():
+            if patch_id not in here and journey.in_production_at is None and journey.withdrawn is None:
+                self.journal.note(Withdrawn(at=happenings.now(), patch_id=patch_id, commit=tip.commit))
 
     async def _show(self, landed: Sequence[Patch], found: Mapping[str, Sequence[Finding]]) -> None:
         lines = [line for patch in landed for line in lint.lines(patch.path, found.get(patch.id, ()))]

@@ -18,6 +18,7 @@ from steps.shared.names import BUILDER_OF, BuilderName, Property
 from steps.shared.results import RETRY, SUCCESS
 
 AGAIN_SECONDS = 5.0       # after production could not be asked: another deployment may be closing it
+ASK_SECONDS = 60.0        # for each patch before it: one may be applied from a terminal, which nobody tells us
 LATE = timedelta(minutes=1)
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
@@ -34,6 +35,7 @@ class AwaitTurn(RunbookStep):
 
     name = "await turn"
     _planned: tuple[tuple[str, ...], datetime | None] | None = None
+    _ask_again_at = 0.0  # on the reactor's clock
 
     async def act(self) -> int:
         while not self.stop_reason:
@@ -73,17 +75,32 @@ class AwaitTurn(RunbookStep):
 
     async def _seconds_to_wait(self, errand: Errand) -> float:
         """0: it is its turn; else when to look again at the latest."""
+        seconds: float = self._ask_again_at - self.master.reactor.seconds()
+        if seconds > 0 and self._is_behind():
+            return min(seconds, self._until_expiry())
         try:
             before = plan(errand.inventory, await self.read_ledger(self.environment)).before(errand.patch)
         except (errors.NodeError, deployment_lock.DeploymentUnderWay) as error:
             self.say(f"production cannot be asked: {str(error).splitlines()[0]}")
             return AGAIN_SECONDS
         if before:
+            seconds = ASK_SECONDS * len(before)
+            self._ask_again_at = self.master.reactor.seconds() + seconds
             self._plan(errand, behind=tuple(patch.id for patch in before))
-            return self._until_expiry()
+            return min(seconds, self._until_expiry())
         if BUILDER_OF[errand.patch.lane] is BuilderName.LIVE or self._hurried():
             return 0
         return self._until_window(errand)
+
+    def _is_behind(self) -> bool:
+        """Whether a patch before it is not in production, as far as this buildmaster knows.
+
+        Asking production costs a session, perhaps in the outage of the very patch that is waited for: of ten that wait
+        for each other only the next one should ask.
+        """
+        behind = self._planned[0] if self._planned is not None else ()
+        journeys = [self.journal.journey(patch) for patch in behind]
+        return any(each is None or each.in_production_at is None for each in journeys)
 
     def _until_window(self, errand: Errand) -> float:
         quiesce = self.environment.quiesce

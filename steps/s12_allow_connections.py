@@ -5,6 +5,7 @@ from __future__ import annotations
 from downtime import phases
 from downtime.outage import Outage
 from downtime.phases import Phase, PhaseReport, PhaseState
+from steps.shared import happenings
 from steps.shared.phase import PhaseStep
 
 
@@ -19,8 +20,13 @@ class AllowConnections(PhaseStep):
     async def details(self, section: Outage, report: PhaseReport) -> None:
         await self.probes.finish(self.build_id)  # the prober is a client; nobody needs it any more
         outcome = self.outages.outcome(self.build_id)
-        if report.state is PhaseState.DONE and outcome is not None:
-            self.say(opening(await outcome))
+        if outcome is None:
+            return
+        end = await outcome
+        # now, and not when the background tasks run again: who waits for the database is told that it is open
+        await happenings.note_ended(self, section.deployment.patch.id, end)
+        if report.state is PhaseState.DONE:
+            self.say(opening(end))
 
 
 def opening(outage: phases.Report) -> str:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable
 
 from downtime import errors, forecast, ledger, live, phases
-from steps.shared import happenings, outage_document, wording
+from steps.shared import happenings, last_words, outage_document
 from steps.shared.base import RunbookStep
 from steps.shared.names import Property
 from steps.shared.results import SKIPPED, SUCCESS
@@ -25,31 +24,17 @@ class Record(RunbookStep):
         outcome = self.outages.outcome(self.build_id)
         if outcome is None:
             return SKIPPED  # nothing was begun: the step that said no has said why
-        try:
-            report = await outcome
-        except errors.DowntimeError as error:  # a live application: the step that ran it has shown all of it
-            report = None
-            sentence = not_deployed(self._patch, error)
-            self.say(sentence, headline=sentence)
-            await self._note_ended(error, sentence)
-        else:
-            await self._note_ended(report, headline(self._patch, report))
-        self.setProperty(Property.APPLIED, report is not None and is_applied(report), self.name)
+        end = await last_words.end_of(outcome)
+        sentence = last_words.headline(self._patch, end)
+        self.say(sentence, headline=sentence)
+        self.setProperty(Property.APPLIED, last_words.is_applied(end), self.name)
+        await happenings.note_ended(self, self._patch, end)
         await self.outages.release(self.build_id)
-        if report is not None:
-            await self._keep(report)
+        if not isinstance(end, errors.DowntimeError):  # of a live application the step that ran it has shown all
+            await self._keep(end, sentence)
         return SUCCESS
 
-    async def _note_ended(self, report: phases.Report | live.Report | errors.DowntimeError, sentence: str) -> None:
-        known = self.journal.journey(self._patch)
-        rehearsed = known.rehearsed if known is not None else None
-        self.journal.note(happenings.ended(
-            self._patch, report, request_id=self.request_id, build_id=self.build_id, sentence=sentence,
-            build_url=await self.build.getUrl(), expected_seconds=rehearsed.expected_seconds if rehearsed else None))
-
-    async def _keep(self, report: phases.Report | live.Report) -> None:
-        sentence = headline(self._patch, report)
-        self.say(sentence, headline=sentence)  # first of all: reading the ledger may take its time
+    async def _keep(self, report: phases.Report | live.Report, sentence: str) -> None:
         entry, row = await self._row()
         if comparison := against_forecast(report, entry):
             self.say(f"{sentence}; {comparison}", headline=sentence)
@@ -75,46 +60,16 @@ class Record(RunbookStep):
         return str(self.getProperty(Property.PATCH))
 
 
-async def last_word(patch: str, outcome: Awaitable[phases.Report | live.Report]
-                    ) -> tuple[str, phases.Report | live.Report | errors.DowntimeError]:
-    """The deployment in one line, and what came of it: for a build that this step was not reached in."""
-    try:
-        report = await outcome
-    except errors.DowntimeError as error:
-        return not_deployed(patch, error), error
-    return headline(patch, report), report
-
-
-def is_applied(report: phases.Report | live.Report | errors.DowntimeError) -> bool:
-    """Whether the patch is in: a live application that was not applied has raised."""
-    return isinstance(report, live.Report) or (isinstance(report, phases.Report) and report.applied)
-
-
 def against_forecast(report: phases.Report | live.Report, entry: ledger.Entry | None) -> str:
     """What was foretold beside what came true; empty where nothing was, or where it is of another run.
 
     A live patch that was resumed has only the time of its rest.
     """
-    if entry is None or entry.forecast_seconds is None or not is_applied(report):
+    if entry is None or entry.forecast_seconds is None or not last_words.is_applied(report):
         return ""
     if isinstance(report, live.Report) and report.resumed:
         return ""
     return forecast.beside(entry.forecast_seconds, entry.seconds)
-
-
-def headline(patch: str, report: phases.Report | live.Report) -> str:
-    """The deployment in one line."""
-    if isinstance(report, live.Report):
-        return f"{patch} deployed live in {report.seconds:.3f} s, without an outage"
-    outage = f"outage {report.outage_seconds:.3f} s, {wording.count(len(report.kicked_clients), 'session')} kicked"
-    done = f"{patch} {'deployed' if report.applied else 'not deployed'}"
-    if report.error is None:
-        return f"{done}: {outage}"
-    return f"{done}: {wording.headline(report.error)}; {outage}; the database was left {report.error.left}"
-
-
-def not_deployed(patch: str, error: errors.DowntimeError) -> str:
-    return f"{patch} not deployed: {wording.headline(error)}"
 
 
 def _text(entry: ledger.Entry | None) -> str:

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from downtime import errors, forecast, selftest
+from downtime.commands import queue_of_buildbot, queue_table
 from downtime.commands.context import Context
+from downtime.commands.queue_of_buildbot import Answer
 from downtime.condition import Condition, Inside, observe
 from downtime.errors import ExitStatus
+from downtime.history.queue import Queue, to_json
+from downtime.ledger import Entry
 from downtime.patches import Inventory
 from downtime.plan import listing, plan
 from downtime.repository import RepositoryError
 from downtime.settings import Environment
 
-SUMMARY = "show gate, deployments, waiting clients, ledger and pending patches of every database"
+SUMMARY = "show gate, deployments, waiting clients and ledger of every database, and the deployments to come"
 EXAMPLE = "status --environment production"
+
+PRODUCTION = "production"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +35,25 @@ class Standing:
     lines: tuple[str, ...]
     facts: dict[str, Any]
     next_command: str = ""  # what an operator has to type; empty: nothing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToCome:
+    """The deployments to come; about an empty queue Buildbot is not asked."""
+
+    queue: Queue
+    answer: Answer  # of Buildbot
+    now: datetime
+    columns: int    # of the terminal
+
+    @property
+    def lines(self) -> Sequence[str]:
+        return queue_table.lines(self.queue, self.answer, columns=self.columns) if self.queue.entries else ()
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        asked = {"url": self.answer.url, "answers": not self.answer.silence, "reason": self.answer.silence}
+        return to_json(self.queue, now=self.now) | {"buildbot": asked if self.queue.entries else None}
 
 
 class EnvironmentMissing(errors.SettingsError):
@@ -49,7 +76,10 @@ async def run(context: Context, arguments: argparse.Namespace) -> ExitStatus:
         await _test_gate(context, agreed=arguments.yes)
     names = [context.environment_name] if context.environment_name else context.settings.environment_names
     inventory = await _inventory(context)
-    standings = [await _standing(context, context.settings.environment(name), inventory) for name in names]
+    seen = {name: await _look(context, context.settings.environment(name)) for name in names}
+    to_come = await _to_come(context, seen, inventory)
+    standings = [_standing(context.settings.environment(name), seen[name], inventory,
+                           to_come if name == PRODUCTION else None) for name in names]
     commands = [standing.next_command for standing in standings if standing.next_command]
     lines = [line for standing in standings for line in (*standing.lines, "")]
     context.output.answer("\n".join([*lines, *(f"Next: {command}" for command in commands)]).rstrip("\n"),
@@ -63,7 +93,7 @@ async def _test_gate(context: Context, *, agreed: bool) -> None:
     environment = context.environment()
     context.confirm(
         f"Close gate {environment.gate} of {environment.name} ({environment.target.label}) for about 0.4 s?",
-        agreed=agreed or environment.name != "production")
+        agreed=agreed or environment.name != PRODUCTION)
     with context.interruption.postponed("the gate to open"):
         seconds = await selftest.run(environment.target, environment.gate, context.reactor)
     context.output.answer(
@@ -79,12 +109,35 @@ async def _inventory(context: Context) -> Inventory | None:
         return None
 
 
-async def _standing(context: Context, environment: Environment, inventory: Inventory | None) -> Standing:
+async def _look(context: Context, environment: Environment) -> Condition | errors.NodeError:
     try:
-        seen = await observe(environment.target, reactor=context.reactor)
+        return await observe(environment.target, reactor=context.reactor)
     except errors.NodeError as error:
-        return unreachable(environment, error)
-    return standing(environment, seen, inventory)
+        return error
+
+
+async def _to_come(context: Context, seen: Mapping[str, Condition | errors.NodeError], inventory: Inventory | None
+                   ) -> ToCome | None:
+    """None where it cannot be told, or nobody has asked about production."""
+    production, staging = _entries(seen.get(PRODUCTION)), _entries(seen.get("staging"))
+    if production is None or inventory is None:
+        return None
+    pending, url = plan(inventory, production).pending, context.settings.buildmaster.url
+    answer = await queue_of_buildbot.ask(url, reactor=context.reactor) if pending else Answer(url=url)
+    return ToCome(queue=queue_table.queue(pending, staging, forecast.learnt(production), answer.told), answer=answer,
+                  now=datetime.now(UTC), columns=shutil.get_terminal_size((queue_table.WIDEST, 0)).columns)
+
+
+def _entries(seen: Condition | errors.NodeError | None) -> Sequence[Entry] | None:
+    """What the ledger has; None where it was not asked, or did not answer."""
+    return seen.inside.entries if isinstance(seen, Condition) and seen.inside is not None else None
+
+
+def _standing(environment: Environment, seen: Condition | errors.NodeError, inventory: Inventory | None,
+              to_come: ToCome | None) -> Standing:
+    if isinstance(seen, errors.NodeError):
+        return unreachable(environment, seen)
+    return standing(environment, seen, inventory, to_come)
 
 
 def unreachable(environment: Environment, error: errors.NodeError) -> Standing:
@@ -95,17 +148,20 @@ def unreachable(environment: Environment, error: errors.NodeError) -> Standing:
                     facts=_name(environment) | {"reachable": False, "reason": str(error)})
 
 
-def standing(environment: Environment, seen: Condition, inventory: Inventory | None) -> Standing:
+def standing(environment: Environment, seen: Condition, inventory: Inventory | None, to_come: ToCome | None = None
+             ) -> Standing:
     """What was seen, in words and for JSON. Pure."""
     inside, learnt = seen.inside, _learnt(environment, seen.inside)
+    listed = inventory if to_come is None or not to_come.queue.entries else None  # its table lists what is pending
     return Standing(
         lines=(_head(environment), f"  {_door_line(seen)}",
-               *(f"  {line}" for line in (_inside_lines(inside, inventory) if inside else ())),
-               *([f"  a forecast is what staging has measured × {learnt.sentence}"] if learnt else ())),
+               *(f"  {line}" for line in (_inside_lines(inside, listed) if inside else ())),
+               *([f"  a forecast is what staging has measured × {learnt.sentence}"] if learnt else ()),
+               *(f"  {line}" for line in (to_come.lines if to_come else ()))),
         facts=_name(environment) | {
             "reachable": True, "accepts_connections": seen.door.open, "marked": seen.door.text,
             "closed_by_dead_run": seen.closed_by_dead_run, **(_inside_facts(inside, inventory) if inside else {}),
-            **({"learnt": learnt} if learnt else {})},
+            **({"learnt": learnt} if learnt else {}), **({"queue": to_come.facts} if to_come else {})},
         next_command=f"python -m downtime reopen --environment {environment.name}" if seen.closed_by_dead_run else "")
 
 
@@ -140,7 +196,7 @@ def _inside_lines(inside: Inside, inventory: Inventory | None) -> Sequence[str]:
 
 def _learnt(environment: Environment, inside: Inside | None) -> forecast.Factor | None:
     """What production's times have taught; a copy of its ledger on staging says nothing of staging."""
-    factor = forecast.learnt(inside.entries or ()) if inside and environment.name == "production" else None
+    factor = forecast.learnt(inside.entries or ()) if inside and environment.name == PRODUCTION else None
     return factor if factor and factor.patches else None
 
 

@@ -67,6 +67,14 @@ class HeldBack(Happened):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Withdrawn(Happened):
+    """It is not on the branch any more, and has not reached production."""
+
+    commit: str
+    kind: Literal["withdrawn"] = "withdrawn"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rehearsed(Happened):
     """It was applied on staging and timed. The evidence itself is in the evidence store, by patch and sha256."""
 
@@ -215,7 +223,7 @@ class Closed(Happened):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended(Happened):
-    """The attempt is over; nothing of it goes on."""
+    """The attempt is over; at most background tasks are being resumed."""
 
     request_id: int
     build_id: int
@@ -245,8 +253,8 @@ class FoundApplied(Happened):
     kind: Literal["found applied"] = "found applied"
 
 
-Event = (Landed | HeldBack | Rehearsed | FailedOnStaging | Offered | Asked | Decided | Approved | Voided | Planned
-         | WindowMissed | Hurried | TurnCame | Quiescing | Closed | Ended | FoundApplied)
+Event = (Landed | HeldBack | Withdrawn | Rehearsed | FailedOnStaging | Offered | Asked | Decided | Approved | Voided
+         | Planned | WindowMissed | Hurried | TurnCame | Quiescing | Closed | Ended | FoundApplied)
 
 _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])
 

@@ -27,6 +27,7 @@ from downtime.history.events import (
     TurnCame,
     Voided,
     WindowMissed,
+    Withdrawn,
 )
 from downtime.lanes import Lane
 
@@ -75,6 +76,7 @@ class Journey:
     landed: Landed | None = None       # the last landing that touched it
     rehearsed: Rehearsed | None = None
     problem: HeldBack | FailedOnStaging | None = None  # what keeps it from being rehearsed; None where it was since
+    withdrawn: Withdrawn | None = None  # None where it is on the branch
     attempts: tuple[Attempt, ...] = ()  # oldest first
     found: FoundApplied | None = None
 
@@ -134,11 +136,13 @@ def after(journey: Journey | None, event: Event) -> Journey:
 def _after(journey: Journey, event: Event) -> Journey:
     match event:
         case Landed():
-            return replace(journey, landed=event)
+            return replace(journey, landed=event, withdrawn=None)
         case HeldBack() | FailedOnStaging():
             return replace(journey, problem=event)
         case Rehearsed():
-            return replace(journey, rehearsed=event, problem=None)
+            return replace(journey, rehearsed=event, problem=None, withdrawn=None)
+        case Withdrawn():
+            return replace(journey, withdrawn=event)
         case FoundApplied():
             return replace(journey, found=event)
         case Offered():

@@ -23,6 +23,7 @@ class Stage(StrEnum):
     DEPLOYING = "deploying"
     DEPLOYED = "in production"
     REJECTED = "rejected"
+    WITHDRAWN = "withdrawn"                # from the branch, before it was in production
     NOT_DEPLOYED = "not deployed"          # its last attempt has ended otherwise
 
 
@@ -46,7 +47,8 @@ class Standing:
 
     @property
     def settled(self) -> bool:
-        return self.stage is Stage.DEPLOYED
+        """Whether nothing is to come."""
+        return self.stage in (Stage.DEPLOYED, Stage.WITHDRAWN)
 
 
 def standing(journey: Journey) -> Standing:
@@ -54,6 +56,8 @@ def standing(journey: Journey) -> Standing:
     if journey.in_production_at is not None:
         return Standing(stage=Stage.DEPLOYED, whose=Whose.NOBODY, sentence="in production")
     attempt = journey.attempt
+    if journey.withdrawn is not None and (attempt is None or attempt.ended is not None):
+        return Standing(stage=Stage.WITHDRAWN, whose=Whose.NOBODY, sentence="it is not on the branch any more")
     if journey.problem is not None and (attempt is None or attempt.ended is not None):
         failed = isinstance(journey.problem, FailedOnStaging)
         return Standing(stage=Stage.FAILED_ON_STAGING if failed else Stage.HELD_BACK, whose=Whose.AUTHOR,

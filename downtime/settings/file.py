@@ -30,7 +30,7 @@ WORDING = {
     "invalid_key": "should be a word; put it in quotes",
 }
 
-DEEPEST_PLACE = 10  # keys and list numbers below each other; the models need 5
+DEEPEST_PLACE = 10  # keys and list numbers below each other; the models need 6
 
 Place = tuple[int | str, ...]
 
@@ -173,8 +173,8 @@ def _did_you_mean(place: Place) -> str:
 
 def _section_at(place: Place) -> type[BaseModel]:
     section: type[BaseModel] = Settings
-    for part in place:
-        annotation = section.model_fields[str(part)].annotation
+    for part in (each for each in place if not isinstance(each, int)):
+        annotation = section.model_fields[part].annotation
         section = next(kind for kind in (annotation, *get_args(annotation))
                        if isinstance(kind, type) and issubclass(kind, BaseModel))
     return section

@@ -15,6 +15,7 @@ from pydantic import PrivateAttr, ValidationInfo, field_validator, model_validat
 from downtime import squawk_rules
 from downtime.settings.buildmaster import Buildmaster
 from downtime.settings.environments import Environment, Environments
+from downtime.settings.notices import Notices
 from downtime.settings.values import (
     Days,
     Fraction,
@@ -147,6 +148,14 @@ class Lint(Section):
         return names
 
 
+class Approval(Section):
+    """What it takes to let a patch into production."""
+
+    count: Times = 1                     # approvals, each of somebody else
+    expires_hours: PositiveHours = 72.0  # after which one counts no longer
+    overdue_hours: PositiveHours = 24.0  # after which waiting for one is told
+
+
 class Users(Section):
     """Database users with a rule of their own."""
 
@@ -191,6 +200,8 @@ class Settings(Section):
     lint: Lint = NOTHING_GIVEN
     users: Users = NOTHING_GIVEN
     people: People = NOTHING_GIVEN
+    approval: Approval = NOTHING_GIVEN
+    notices: Notices = NOTHING_GIVEN
     environments: Environments
     buildmaster: Buildmaster = NOTHING_GIVEN
     _folder: Path = PrivateAttr(default_factory=Path.cwd)
@@ -222,6 +233,7 @@ class Settings(Section):
               if without_password(url) != url),
             *self.environments.warnings(),
             *self.buildmaster.auth.warnings("buildmaster.auth"),
+            *self.notices.warnings("notices"),
         )
 
     @property

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
-from downtime import errors, live, phases
+from downtime import errors, live
 from downtime.apply import PatchFailed
 from downtime.evidence import Evidence
 from downtime.history.events import Ended, Event, Outcome, Rehearsed
+from downtime.history.journey import Journey
 from downtime.lanes import Lane
 from downtime.live import LivePatchFailed
 from downtime.sessions import FragileUsersActive
+from steps.shared.last_words import End, headline
 
 
 def now() -> datetime:
@@ -29,11 +32,26 @@ def rehearsed(evidence: Evidence, *, authors: Collection[str], build_url: str) -
         signoff_reasons=evidence.signoff_reasons, build_url=build_url)
 
 
-def ended(patch: str, report: phases.Report | live.Report | errors.DowntimeError, *, request_id: int, build_id: int,
-          build_url: str, sentence: str, expected_seconds: float | None) -> Ended:
-    """How an attempt has ended that had begun: its report, or the error that a live application ended with."""
+async def note_ended(step: Any, patch: str, end: End) -> None:
+    """Note the end of the step's build, unless that was done already."""
+    journey = step.journal.journey(patch)
+    if journey is None or has_ended(journey, step.request_id):
+        return
+    step.journal.note(ended(patch, end, request_id=step.request_id, build_id=step.build_id,
+                            build_url=await step.build.getUrl(), journey=journey))
+
+
+def has_ended(journey: Journey | None, request_id: int) -> bool:
+    attempts = journey.attempts if journey is not None else ()
+    return any(each.ended is not None for each in attempts if each.request_id == request_id)
+
+
+def ended(patch: str, report: End, *, request_id: int, build_id: int, build_url: str, journey: Journey | None) -> Ended:
+    """How an attempt has ended that had begun."""
+    rehearsed = journey.rehearsed if journey is not None else None
     event = Ended(at=now(), patch_id=patch, request_id=request_id, build_id=build_id, build_url=build_url,
-                  outcome=Outcome.DEPLOYED, sentence=sentence, expected_seconds=expected_seconds)
+                  outcome=Outcome.DEPLOYED, sentence=headline(patch, report),
+                  expected_seconds=rehearsed.expected_seconds if rehearsed is not None else None)
     if isinstance(report, live.Report):
         return replace(event, lane=Lane.LIVE, began_at=report.started_at, patch_seconds=report.seconds)
     if isinstance(report, errors.DowntimeError):

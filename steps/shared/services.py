@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -183,6 +183,9 @@ class Journal(Protocol):
 
     async def record(self, event: Event) -> None:
         """Returns when it is written down; what counts only then has not happened where this raises."""
+
+    def journeys(self) -> Mapping[str, Journey]:
+        """Everything that is known, by patch."""
 
     def journey(self, patch_id: str) -> Journey | None:
         """What is known of a patch; None where nothing is."""

@@ -2,18 +2,49 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from psycopg2 import sql as composed
 
 from downtime import marker
+from downtime.commands.queue_of_buildbot import PATH
 from downtime.commands.status import standing
 from downtime.condition import Condition
 from downtime.marker import Door
 from downtime.settings import load
 from tests.databases import Database
 from tests.downtime.commands.conftest import MakeProject, Project, ended, start, write_settings
+
+COLD, LIVE = "-- apply: cold\nSELECT pg_sleep(0.06);\n", "-- apply: live\nSELECT 1;\n"
+
+
+@pytest.fixture
+def buildbot() -> Iterator[str]:
+    """The address of a buildmaster that knows of patch-2 and nothing else."""
+    document = json.dumps({"entries": [{
+        "place": 1, "patch": "patch-2", "stage": "waiting for the window", "waits_for": "nobody",
+        "sentence": "approved; begins in its window", "begins_at": "2026-03-04T08:30:00+00:00"}]}).encode()
+
+    class Answering(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == f"/{PATH}" else 404)
+            self.end_headers()
+            self.wfile.write(document)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+        thread.join()
 
 
 def a_door(*, is_open: bool = True, text: str | None = None) -> Door:
@@ -130,3 +161,59 @@ def test_the_self_test_asks_before_it_closes_production(tmp_path: Path) -> None:
 
     assert (unasked.status, "--yes" in unasked.err) == (1, True)
     assert (unnamed.status, "--environment" in unnamed.err) == (2, True)
+
+
+def test_the_deployments_to_come_are_listed_with_what_they_cost_and_for_whom_they_wait(make_project: MakeProject,
+                                                                                       buildbot: str) -> None:
+    """Order and seconds by git and the ledgers; who waits by Buildbot."""
+    project = make_project(buildmaster={"url": buildbot})
+    project.land(patch_1=LIVE, patch_10=LIVE, patch_2=COLD)
+    project.run("apply", "patch-1", "--environment", "staging", "--yes", "--no-probe")
+    project.run("apply", "patch-2", "--environment", "staging", "--yes", "--no-probe")
+
+    text = project.run("status")
+    environments = project.run("status", "--json").document["environments"]
+
+    table = [line.split() for line in text.out.splitlines() if " s  " in line or "-  " in line]
+    assert [(cells[1], cells[-4:]) for cells in table] == [
+        ("patch-1", ["none", "unknown", "to", "Buildbot"]),
+        ("patch-2", ["begins", "2026-03-04", "08:30", "UTC"]),
+        ("patch-10", ["-", "unknown", "to", "Buildbot"])]
+    assert "3 deployments are pending: 1 cold with " in text.out
+    assert "1 live; 1 is not rehearsed yet." in " ".join(text.out.split())
+    assert ["queue" in each for each in environments] == [False, True]
+    queue = environments[1]["queue"]
+    assert [entry["patch"] for entry in queue["entries"]] == ["patch-1", "patch-2", "patch-10"]
+    assert [entry["stage"] for entry in queue["entries"]] == [None, "waiting for the window", None]
+    (row,) = project.staging.admin_sql("SELECT seconds FROM fastdowntime.ledger WHERE id = 'patch-2'")
+    assert queue["expected_outage_seconds"] == queue["entries"][1]["staging_seconds"] == row[0] >= 0.06
+    assert queue["buildbot"] == {"url": f"{buildbot}{PATH}", "answers": True, "reason": ""}
+
+
+def test_a_buildbot_that_is_down_takes_nothing_else_away(make_project: MakeProject) -> None:
+    """The queue is shown all the same, with a word on what is not known."""
+    project = make_project(buildmaster={"url": "http://127.0.0.1:1/"})
+    project.land(patch_1=COLD)
+
+    shown = project.run("status", "--environment", "production")
+    queue = project.run("status", "--environment", "production", "--json").document["environments"][0]["queue"]
+
+    assert shown.status == 0
+    assert "1 deployment is pending: 1 is not rehearsed yet." in shown.out
+    assert " ".join(shown.out.split()).endswith("refused): who waits for whom is not known")
+    assert (queue["buildbot"]["answers"], queue["entries"][0]["patch"]) == (False, "patch-1")
+
+
+def test_nobody_is_asked_about_an_empty_queue(make_project: MakeProject) -> None:
+    """Where nothing is pending, nobody waits for anybody."""
+    project = make_project(buildmaster={"url": "http://127.0.0.1:1/"})
+    project.land(patch_1=COLD)
+    project.run("baseline", "patch-1", "--yes")
+
+    shown = project.run("status", "--environment", "production")
+
+    queue = project.run("status", "--environment", "production", "--json").document["environments"][0]["queue"]
+
+    assert "0 pending" in shown.out
+    assert "Buildbot" not in shown.out
+    assert (queue["deployments"], queue["buildbot"]) == (0, None)
