@@ -4,6 +4,7 @@
     python -m demo up        starts everything and keeps it running (make up)
     python -m demo down      ends it (make down)
     python -m demo status    what is running, and how to sign in
+    python -m demo pictures  takes the pictures of the pages that docs/ shows, of the demo that is up
     python -m demo bench     outages against a shell script, planning, memory (make bench)
     python -m demo faults    kills, cuts and breaks everything on purpose and prints the table (make faults)
     python -m demo chance    the same by lot, with writers that check themselves (make faults-nightly)
@@ -20,7 +21,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from demo import bench, programme, story, upkeep
+from demo import bench, pictures, programme, story, upkeep
 from demo.buildmaster import MasterError
 from demo.companions import CompanionError
 from demo.contest import ContestError
@@ -125,6 +126,12 @@ def show_status(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def take_pictures(arguments: argparse.Namespace) -> int:
+    for taken in pictures.take(arguments.folder):
+        print(f"{taken}, {taken.stat().st_size / 1000:.0f} kB", flush=True)
+    return 0
+
+
 def measure(arguments: argparse.Namespace) -> int:
     tell = Narrator()
     bench.run(rounds=arguments.rounds, deployments=arguments.deployments,
@@ -135,7 +142,7 @@ def measure(arguments: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m demo", description="Real servers to look at fast downtimes on.")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where everything is kept (default: .demo)")
-    commands = parser.add_subparsers(required=True, metavar="story|up|down|status|bench|faults|chance")
+    commands = parser.add_subparsers(required=True, metavar="story|up|down|status|pictures|bench|faults|chance")
 
     def command(name: str, text: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=text, description=text)
@@ -146,6 +153,7 @@ def _parser() -> argparse.ArgumentParser:
     command("up", "start everything and keep it running", go_up)
     command("down", "end what `up` has started", go_down)
     command("status", "what is running, and how to sign in", show_status)
+    command("pictures", "take the pictures of the pages that docs/ shows, of the demo that is up", take_pictures)
     measuring = command("bench", "measure outages against a shell script, planning, and the master's memory", measure)
     measuring.add_argument("--rounds", type=int, choices=range(2, 101), metavar="ROUNDS", default=5,
                            help="of each contender, 2 to 100: quartiles need two (default: 5)")

@@ -114,6 +114,11 @@ class Sandbox:
         return f"http://127.0.0.1:{self.port}/"
 
     @property
+    def front_page(self) -> str:
+        """The address to begin at: the page "Deployments", inside Buildbot's own."""
+        return f"{self.address}#/deployments"
+
+    @property
     def passwords(self) -> dict[str, str]:
         """The demo's people and their passwords. No secret: it all listens on loopback and lives for a demo."""
         return {name: application.password_of(name) for name in PEOPLE}

@@ -157,6 +157,10 @@ class Stage:
         self._note(build, report)
         return build, report
 
+    def has_ended(self, build: Build) -> Build:
+        """See a build end that is about to."""
+        return self.as_("operator").ended(build, WAITING_SECONDS)
+
     def deploys(self, build: Build, by: str = "approver") -> Report:
         """The same for a deployment that must succeed."""
         build, report = self.deploy(build, by)

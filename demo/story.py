@@ -104,8 +104,13 @@ def failing_in_production(stage: Stage) -> None:
 
 def fragile_user(stage: Stage) -> None:
     """A white-listed script in the middle of a transaction aborts a run; asked again later, it succeeds."""
-    stage.rehearse(LISTED)
-    waiting = stage.waiting(LISTED)
+    aborted_and_deployed(stage, LISTED)
+
+
+def aborted_and_deployed(stage: Stage, patch: str, *, text: str | None = None) -> None:
+    """The same for any cold patch; the text is that of the sample, unless one is given."""
+    stage.rehearse(patch, text=text)
+    waiting = stage.waiting(patch)
     stage.clients.begin()
     stage.tell("the script process_upload begins a transaction")
     build, report = stage.deploy(waiting)
@@ -115,8 +120,8 @@ def fragile_user(stage: Stage) -> None:
     harmed = stage.clients.commit()["fragile_harmed"]
     expect(harmed == 0, "the script's transaction should not be harmed")
     stage.tell("the script commits; nothing of it was lost")
-    stage.force(LISTED)
-    stage.expect_outage(stage.deploys(stage.waiting(LISTED)))
+    stage.force(patch)
+    stage.expect_outage(stage.deploys(stage.waiting(patch)))
 
 
 CHAPTERS = (
@@ -129,7 +134,6 @@ CHAPTERS = (
             play=failing_in_production),
     Chapter(title="A fragile user in a transaction aborts a run; asked again, it succeeds", play=fragile_user),
 )
-PROLOGUE = CHAPTERS[:2]  # the little history `make up` starts with
 
 
 def play(stage: Stage, chapters: tuple[Chapter, ...] = CHAPTERS) -> None:

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from demo import application, story
+from demo import application, history, story
 from demo.buildmaster import NAME as BUILDMASTER
 from demo.buildmaster import Buildmaster
 from demo.companions import ROOT, client_arguments
@@ -22,22 +22,28 @@ FIRST_LOOK_SECONDS = 0.5  # a process that cannot start is dead by then
 
 INVITATION = """\
 
-The demo is up: {address}
+The demo is up. Begin here:  {front_page}
 
-  sign in as  {people}
-  passwords   NAME-secret, for example {example}
+  The page "Deployments" explains itself and shows how far seven patches have come.
+  Sign in at its top right; the password of NAME is NAME-secret.
+
+  approver     decides: approve {pending} on the page, and see it deployed
+  architect    signs off what is over the limit: then {slow} can go
+  operator     asks again for what was rejected, aborted or failed, and stops things
+  developer    lands patches, and looks
 
 Things to try:
-  {slow} waits in the builder `production` for a sign-off: read its evidence, then approve it as
-  architect with the button of the builder `approve`, and look at the steps of its outage
-  land a patch of your own in {repository} (branch devel, folder database/schema)
+  click on a patch: what staging measured, its SQL, its outage to scale, and who was kicked
+  click on "Charts" and "Decisions"
+  land a patch of your own in {repository} (branch devel, folder database/schema), after reverting
+  the landing of {mixed}, which holds back whatever is behind it
   ask from a terminal:
     {python} -m downtime --settings {settings} status
   put the fragile script into a transaction, and out of it:
     echo begin > {pipe}
     echo commit > {pipe}
 
-make down stops it all.
+make down stops it all. All of it step by step: docs/deploying.md
 """
 
 
@@ -46,10 +52,7 @@ def up(folder: Path, tell: Tell) -> str:
     master = start(folder, tell, outlives_us=True)
     stage = Stage(master, tell)
     try:
-        story.play(stage, story.PROLOGUE)
-        tell("\nA slow patch, for you to decide about")
-        stage.rehearse(story.SLOW)
-        stage.waiting(story.SLOW)
+        story.play(stage, history.CHAPTERS)
     finally:
         stage.close()
     tell("\n" + table(stage.attempts))
@@ -106,11 +109,11 @@ def status(folder: Path) -> str:
 
 
 def invitation(sandbox: Sandbox) -> str:
-    """The address, who can sign in, and what to try."""
-    people = sandbox.passwords
+    """Where to begin, who can sign in, and what to try."""
     return INVITATION.format(
-        slow=story.SLOW, address=sandbox.address, people=", ".join(people), example=people["operator"],
-        python=sys.executable, repository=sandbox.repository.url, settings=sandbox.settings, pipe=fragile_pipe(sandbox))
+        front_page=sandbox.front_page, pending=history.PENDING, slow=history.SLOW, mixed=history.MIXED,
+        python=sys.executable, repository=sandbox.repository.url, settings=sandbox.settings,
+        pipe=fragile_pipe(sandbox))
 
 
 def refuse_if_up(folder: Path) -> None:

@@ -80,9 +80,10 @@ class PreflightRefused(errors.Refused):
     happened = "not now:\n{listing}"
     next_step = "ask for the deployment again when that has ended or is put right"
 
-    def __init__(self, reasons: Sequence[str]) -> None:
+    def __init__(self, reasons: Sequence[str], *, fragile: Sequence[str] = ()) -> None:
+        """`fragile` are the users in the middle of a transaction, where that is a reason."""
         self.reasons = tuple(reasons)
-        super().__init__(listing="\n".join(f"  {reason}" for reason in self.reasons))
+        super().__init__(listing="\n".join(f"  {reason}" for reason in self.reasons), users=tuple(fragile))
 
 
 async def observe(node: Node) -> Observation:

@@ -136,11 +136,11 @@ async def _look(control: Node, seen: preflight.Observation, session_rules: sessi
                        " would be applied again: finish it live, or take back by hand what was applied and DELETE its"
                        " rows from fastdowntime.live_journal as its owner")
     connected = await sessions.list_all(control, session_rules)
-    reasons += preflight.judge_traffic(
-        seen, sessions.judge(connected, session_rules), kick_all=rules.kick == "all",
-        long_transaction_seconds=rules.long_transaction_seconds)
+    verdict = sessions.judge(connected, session_rules)
+    reasons += preflight.judge_traffic(seen, verdict, kick_all=rules.kick == "all",
+                                       long_transaction_seconds=rules.long_transaction_seconds)
     if reasons:
-        raise preflight.PreflightRefused(reasons)
+        raise preflight.PreflightRefused(reasons, fragile=sessions.users(verdict.fragile))
     return (f"role {seen.role} on {control.label}, server version {seen.server_version}",
             f"{len(connected)} client sessions, {sum(s.in_transaction for s in connected)} of them in a transaction",
             "no fragile user is in a transaction, no transaction is prepared, the deployment lock is ours",

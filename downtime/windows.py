@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from croniter import croniter
@@ -27,11 +27,13 @@ def seconds_until_open(windows: Windows | None, at: datetime) -> float:
     """
     if windows is None:
         return 0.0
-    local = at.astimezone(ZoneInfo(windows.timezone))
-    began = max(croniter(line, local + A_SECOND).get_prev(datetime) for line in windows.cron)
-    if local < began + timedelta(minutes=windows.minutes) and not _is_blacked_out(windows, local):
+    # times of one zone are subtracted by their clock, which jumps twice a year: how long something lasts UTC says
+    zone, at = ZoneInfo(windows.timezone), at.astimezone(UTC)
+    local, after = at.astimezone(zone), (at + A_SECOND).astimezone(zone)
+    began = max(croniter(line, after).get_prev(datetime).astimezone(UTC) for line in windows.cron)
+    if at < began + timedelta(minutes=windows.minutes) and not _is_blacked_out(windows, local):
         return 0.0
-    return float((_next_opening(windows, local) - local).total_seconds())
+    return float((_next_opening(windows, local).astimezone(UTC) - at).total_seconds())
 
 
 def next_opening(windows: Windows | None, at: datetime, *, lead_seconds: float = 0.0) -> datetime:

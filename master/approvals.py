@@ -42,15 +42,26 @@ class Approvals(BuildbotService):  # type: ignore[misc]
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         self._waiting: dict[int, _Waiting] = {}
-        self._cleared: dict[str, int] = {}  # patch to the build that is on its way with every word it needs
+        self._cleared: dict[str, Request] = {}  # by patch: on its way with every word it needs
         self._deciding = DeferredLock()     # one word after the other: the second may not be needed any more
 
     def reconfigService(self, settings: Settings) -> None:
         self._rules = settings.approval
+        for waiting in list(self._waiting.values()):
+            if waiting.request.approvals_needed != self.needed:
+                self._waiting.pop(waiting.request.build_id).answer.callback(Renewed())
+
+    @property
+    def needed(self) -> int:
+        return self._rules.count
 
     def ask(self, request: Request, *, lane: Lane) -> Deferred[Word | None]:
         answer: Deferred[Word | None] = Deferred()
-        if (attempt := self._attempt(request)) is not None and attempt.turn_came is not None and attempt.granted:
+        attempt = self._attempt(request)
+        if (rejected := _rejection(attempt)) is not None:
+            answer.callback(rejected)  # the buildmaster ended before the build could
+            return answer
+        if attempt is not None and attempt.turn_came is not None and attempt.granted:
             self._note_void(request, INTERRUPTED)
         self._waiting[request.build_id] = _Waiting(request, answer)
         self._note_asked(request, lane)
@@ -66,7 +77,7 @@ class Approvals(BuildbotService):  # type: ignore[misc]
 
     def ended(self, build_id: int) -> None:
         self.withdraw(build_id)
-        self._cleared = {patch: build for patch, build in self._cleared.items() if build != build_id}
+        self._cleared = {patch: each for patch, each in self._cleared.items() if each.build_id != build_id}
 
     def waiting(self, build_id: int) -> Request | None:
         found = self._waiting.get(build_id)
@@ -75,8 +86,8 @@ class Approvals(BuildbotService):  # type: ignore[misc]
     def waiting_for(self, patch_id: str) -> Request | None:
         return next((each.request for each in self._waiting.values() if each.request.patch_id == patch_id), None)
 
-    def is_on_its_way(self, patch_id: str) -> bool:
-        return patch_id in self._cleared
+    def on_its_way(self, patch_id: str) -> Request | None:
+        return self._cleared.get(patch_id)
 
     async def decide(self, decision: Decision, *, earlier: tuple[str, ...], build_url: str = "") -> Outcome:
         outcome: Outcome = await self._deciding.run(
@@ -97,7 +108,7 @@ class Approvals(BuildbotService):  # type: ignore[misc]
         if request is None:
             return NotAccepted(by="", reason=f"no deployment waits under build {decision.build_id}")
         granted = self._granted(request)
-        before = tuple(patch for patch in earlier if not self.is_on_its_way(patch))
+        before = tuple(patch for patch in earlier if self.on_its_way(patch) is None)
         outcome = approval.judge(request, decision, granted=granted, earlier=before)
         # from here on it is somebody's word, whatever becomes of this master
         await self._journal.record(_decided(request, outcome, decision, build_url))
@@ -112,7 +123,7 @@ class Approvals(BuildbotService):  # type: ignore[misc]
             self._clear(request, granted)
 
     def _clear(self, request: Request, granted: tuple[Approval, ...]) -> None:
-        self._cleared[request.patch_id] = request.build_id
+        self._cleared[request.patch_id] = request
         self._waiting.pop(request.build_id).answer.callback(Cleared(
             approvals=granted, override=any(each.override for each in granted)))
 
@@ -144,6 +155,12 @@ class Approvals(BuildbotService):  # type: ignore[misc]
     @property
     def _journal(self) -> Journal:
         return cast(Journal, self.master.service_manager.namedServices[ServiceName.JOURNAL])
+
+
+def _rejection(attempt: Attempt | None) -> Rejected | None:
+    decisions = attempt.decisions if attempt is not None else ()
+    rejected = next((each for each in decisions if each.answer is Answer.REJECTED), None)
+    return Rejected(by=rejected.by, reason=rejected.reason) if rejected is not None else None
 
 
 def _decided(request: Request, outcome: Outcome, decision: Decision, build_url: str) -> Decided:

@@ -23,7 +23,9 @@ from master.branch import Branch
 from master.builders import builders, workers
 from master.evidence_store import EvidenceStore
 from master.journal import Journal
+from master.loose_ends import LooseEnds
 from master.outages import Outages
+from master.page_service import Pages
 from master.probes import Probes
 from master.quiescence import Quiescence
 from master.recovery import Recovery
@@ -63,7 +65,8 @@ def extend(config: dict[str, Any], settings: Settings) -> dict[str, Any]:
         warnings.warn(f"settings: {warning}", category=ConfigWarning, stacklevel=1)
     services = [
         Outages(), Journal(), Approvals(settings=settings), Turns(), Probes(), EvidenceStore(), Quiescence(),
-        Visitors(), Branch(settings=settings), Recovery(settings=settings), Announcer(settings=settings)]
+        Visitors(), Branch(settings=settings), Recovery(settings=settings), Announcer(settings=settings),
+        Pages(settings=settings), LooseEnds()]
     for key, ours in (("workers", workers()), ("builders", builders(settings)),
                       ("schedulers", all_schedulers(settings)), ("services", services)):
         config[key] = [*config.get(key, ()), *ours]

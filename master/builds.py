@@ -19,6 +19,8 @@ from steps.shared import happenings, last_words
 from steps.shared.names import Property, ServiceName
 from steps.shared.results import CANCELLED, FAILURE, RETRY, WARNINGS, worst
 
+SHUTDOWN = "Master Shutdown"  # Buildbot's reason for a Stop
+
 
 class RunbookBuild(Build):  # type: ignore[misc]
     """A build whose headline is what its steps have said, without Buildbot's "build successful" before it."""
@@ -34,6 +36,8 @@ class RunbookBuild(Build):  # type: ignore[misc]
 class DeploymentBuild(RunbookBuild):
     """Build class of `production` and `live`."""
 
+    fragile: tuple[str, ...] = ()  # the users whose transactions were a reason not to begin; its steps know
+
     def buildFinished(self, text: list[str], results: int) -> Deferred[None]:
         return Deferred.fromCoroutine(self._finish(text, results))
 
@@ -45,6 +49,8 @@ class DeploymentBuild(RunbookBuild):
             log.err(None, f"{self}: releasing what the build held")
         if self.getProperty(Property.BEGUN):
             self.results = results = self._final(worst(results, self.results))
+        if results == CANCELLED and not self.getProperty(Property.BEGUN) and self.stopped_reason == SHUTDOWN:
+            self.results = results = RETRY  # a step that had hardly begun could not say so itself
         if results != RETRY:
             try:
                 await self._note_ended(results, text)
@@ -92,7 +98,7 @@ class DeploymentBuild(RunbookBuild):
         outcome = _outcome(attempt, results, applied=self.getProperty(Property.APPLIED))
         await self._note(lambda url: Ended(
             at=happenings.now(), patch_id=self._patch, request_id=self._request_id, build_id=self.buildid,
-            build_url=url, outcome=outcome, sentence="; ".join(self.text or text)))
+            build_url=url, outcome=outcome, sentence="; ".join(self.text or text), fragile=self.fragile))
 
     async def _note(self, event: Callable[[str], Ended]) -> None:
         self._journal.note(event(await self.getUrl()))
@@ -119,6 +125,6 @@ def _outcome(attempt: Attempt, results: int, *, applied: bool | None) -> Outcome
         return Outcome.DEPLOYED
     if attempt.decisions and attempt.decisions[-1].answer is Answer.REJECTED:
         return Outcome.REJECTED
-    if attempt.closed is not None:
+    if attempt.closed is not None or applied is not None:
         return Outcome.UNKNOWN if applied is None else Outcome.ABORTED
     return Outcome.STOPPED if results == CANCELLED else Outcome.REFUSED

@@ -85,7 +85,7 @@ class Journal(BuildbotService):  # type: ignore[misc]
         self._beside(self._write)
 
     async def record(self, event: Event) -> None:
-        await self._writing.run(lambda: Deferred.fromCoroutine(self._put(event)))
+        await self._writing.run(lambda: Deferred.fromCoroutine(self._put_behind(event)))
         self._tell(event)
 
     def journey(self, patch_id: str) -> Journey | None:
@@ -135,6 +135,13 @@ class Journal(BuildbotService):  # type: ignore[misc]
     def _try_again(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._again = None
         self._beside(work)
+
+    async def _put_behind(self, event: Event) -> None:
+        """Never before what was noted before it: read in another order it would mean something else."""
+        while self._unwritten:
+            await self._put(self._unwritten[0])
+            del self._unwritten[0]
+        await self._put(event)
 
     async def _put(self, event: Event) -> None:
         await self._drawer.put(f"{self._number + 1:09}", to_json(event))

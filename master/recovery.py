@@ -56,6 +56,10 @@ class Recovery(BuildbotService):  # type: ignore[misc]
             if self._settings.environment(name).target.label == database:
                 self._look_until_open(name)
 
+    def in_doubt(self, name: str) -> bool:
+        """Whether it is not known yet that the environment is open: it is being looked at."""
+        return name in self._looking
+
     def _look_until_open(self, name: str) -> None:
         if name in self._looking or not self.running:
             return

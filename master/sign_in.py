@@ -7,7 +7,7 @@ from typing import Any
 
 from buildbot.www.auth import AuthBase, CustomAuth, RemoteUserAuth, UserInfoProviderBase
 from twisted.cred.error import UnauthorizedLogin
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, DeferredSemaphore, succeed
 from twisted.internet.threads import deferToThread
 from twisted.python import log
 from twisted.web.error import Error
@@ -16,6 +16,8 @@ from downtime.errors import SettingsError
 from downtime.settings import Auth
 from downtime.settings.buildmaster import ProxyHeader
 from master.people import Users, read_users
+
+CHECKS_AT_ONCE = 2  # of ten threads, which deployments need as well: a guesser of passwords must not fill them
 
 
 def auth_from(auth: Auth) -> AuthBase:
@@ -74,11 +76,12 @@ class UsersFileAuth(CustomAuth):  # type: ignore[misc]
 
     def __init__(self, path: Path) -> None:
         self.file = UsersFile(path)
+        self._checks = DeferredSemaphore(CHECKS_AT_ONCE)
         super().__init__(userInfoProvider=EmailFromUsersFile(self.file))
 
     def requestAvatarId(self, cred: Any) -> Deferred[bytes]:
         # in a thread, because a check takes 50 ms on purpose and the reactor has an outage to run
-        checking = deferToThread(self.check_credentials, cred.username, cred.password)
+        checking = self._checks.run(deferToThread, self.check_credentials, cred.username, cred.password)
         return checking.addCallback(_name_or_refusal, cred.username)
 
     def check_credentials(self, username: bytes, password: bytes) -> bool:

@@ -135,7 +135,7 @@ class RehearseOnStaging(RunbookStep):
         await self.setBuildData(data_name(evidence.patch_id), evidence.to_json().encode(), "fastdowntime")
 
     async def _offer_again(self, inventory: Inventory) -> None:
-        """When somebody asks: what staging has and production lacks, unless it waits for its approval already."""
+        """When somebody asks: what staging has and production lacks, unless it waits for approval or has it."""
         owner = self.getProperty("owner")
         if owner is None:
             return
@@ -143,7 +143,8 @@ class RehearseOnStaging(RunbookStep):
         offered = {evidence.patch_id for evidence in self._done}
         for patch in production.pending:
             evidence = await self.evidence_store.find(patch.id, patch.sha256)
-            if evidence and patch.id not in offered and self.approvals.waiting_for(patch.id) is None:
+            asked = self.approvals.waiting_for(patch.id) or self.approvals.on_its_way(patch.id)
+            if evidence and patch.id not in offered and asked is None:
                 authors = await self.patches.repository.authors(patch.commit, patch.path)
                 # who asks for a rehearsal of what was rehearsed asks for its deployment, and may not approve it
                 await offers.offer(self, evidence, lane=patch.lane, authors=authors | {str(owner)})

@@ -54,6 +54,13 @@ class AskedTwice(errors.Refused):
     next_step = "decide about that build, or stop it and ask again"
 
 
+class ApprovedAlready(errors.Refused):
+    """Whoever rejected the second one would believe that nothing is deployed."""
+
+    happened = "{patch} is approved already and on its way: {url}"
+    next_step = "let that build go on, let it begin now, or stop it and ask again"
+
+
 class Admit(RunbookStep):
     """First step of `production` and `live`."""
 
@@ -129,6 +136,10 @@ class Admit(RunbookStep):
                             right=str(BUILDER_OF[patch.lane]))
         if (waiting := self.approvals.waiting_for(patch.id)) is not None:
             raise AskedTwice(patch=patch.id, url=waiting.build_url)
+        # with other evidence the one on its way is about to be given up: what was approved is not what would run
+        approved = self.approvals.on_its_way(patch.id)
+        if approved is not None and approved.digest == errand.evidence.digest:
+            raise ApprovedAlready(patch=patch.id, url=approved.build_url)
 
     async def _refuse_unless_pending(self, errand: Errand) -> None:
         """Patches before it may be pending still: they are asked about when somebody approves."""

@@ -61,7 +61,7 @@ class AwaitApproval(RunbookStep):
         request = Request(
             request_id=self.request_id, build_id=self.build_id, build_url=await self.build.getUrl(),
             patch_id=errand.patch.id, digest=errand.evidence.digest, requested_by=errand.requested_by,
-            needs_signoff=errand.evidence.needs_signoff, approvals_needed=self.settings.approval.count)
+            needs_signoff=errand.evidence.needs_signoff, approvals_needed=self.approvals.needed)
         await self.set_durably(Property.DIGEST, request.digest)  # whoever decides reads it there
         answer = self.approvals.ask(request, lane=errand.patch.lane)
         try:
@@ -88,9 +88,9 @@ class AwaitApproval(RunbookStep):
 
     async def _show(self, errand: Errand, request: Request) -> None:
         signoff = "; needs sign-off" if request.needs_signoff else ""
-        several = f"{request.approvals_needed} approvals" if request.approvals_needed > 1 else "approval"
-        self.say(f"waiting for {several} of {errand.patch.id} ({errand.evidence.seconds:.3f} s on staging, "
-                 f"{errand.evidence.verdict}{signoff})")
+        several = f"; {request.approvals_needed} approvals needed" if request.approvals_needed > 1 else ""
+        self.say(f"waiting for approval of {errand.patch.id} ({errand.evidence.seconds:.3f} s on staging, "
+                 f"{errand.evidence.verdict}{signoff}{several})")
         url = await self._decision_url()
         name = f"evidence {request.digest[:SHOWN]}" if self._shown else "evidence"
         await self.write(name, HOW_TO_DECIDE.format(

@@ -9,15 +9,16 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from downtime import deployment_lock, errors, windows
+from downtime.git import RepositoryError
 from downtime.history.events import Planned, TurnCame, Voided, WindowMissed
 from downtime.plan import listing, plan
-from steps.shared import errands, happenings
+from steps.shared import errands, happenings, wording
 from steps.shared.base import RunbookStep
 from steps.shared.errands import Errand
 from steps.shared.names import BUILDER_OF, BuilderName, Property
 from steps.shared.results import RETRY, SUCCESS
 
-AGAIN_SECONDS = 5.0       # after production could not be asked: another deployment may be closing it
+AGAIN_SECONDS = 5.0       # after production, which another deployment may be closing, or git could not be asked
 ASK_SECONDS = 60.0        # for each patch before it: one may be applied from a terminal, which nobody tells us
 LATE = timedelta(minutes=1)
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
@@ -28,6 +29,13 @@ class ApprovalExpired(errors.Refused):
 
     happened = "the approval of {patch} is older than {hours:g} h (settings: approval.expires_hours)"
     next_step = "ask for the deployment again and have it approved again"
+
+
+class NothingToDo(errors.Refused):
+    """What happened meanwhile speaks against it: said before the background tasks are stopped for nothing."""
+
+    happened = "{reason}"
+    next_step = "python -m downtime plan shows what is pending"
 
 
 class AwaitTurn(RunbookStep):
@@ -41,10 +49,10 @@ class AwaitTurn(RunbookStep):
         while not self.stop_reason:
             moment = self.turns.moment
             errand = await self._approved()
-            seconds = await self._seconds_to_wait(errand)
+            seconds = AGAIN_SECONDS if errand is None else await self._seconds_to_wait(errand)
             if self.stop_reason:
                 break
-            if seconds == 0:
+            if errand is not None and seconds == 0:
                 await self.journal.record(TurnCame(at=happenings.now(), patch_id=errand.patch.id,
                                                    request_id=self.request_id))
                 self.say("it is its turn")
@@ -58,16 +66,21 @@ class AwaitTurn(RunbookStep):
     def stopping(self, reason: str) -> None:
         self.turns.end(self.build_id)
 
-    async def _approved(self) -> Errand:
-        """What was approved, and still is. Raises ChangedSinceApproval and ApprovalExpired, among others."""
+    async def _approved(self) -> Errand | None:
+        """What was approved, and still is; None where git cannot be asked just now: what waits may wait for it too.
+
+        Raises ChangedSinceApproval and ApprovalExpired, among others.
+        """
         try:
-            errand = await errands.read_approved(self)
-            self._refuse_expired(errand.patch.id)
+            self._refuse_expired(str(self.getProperty(Property.PATCH)))
+            return await errands.read_approved(self)
+        except RepositoryError as error:
+            self.say(f"the repository cannot be asked: {wording.headline(error)}")
+            return None
         except (errands.ChangedSinceApproval, errands.ChangedSinceRehearsal, ApprovalExpired) as error:
             self.journal.note(Voided(at=happenings.now(), patch_id=str(self.getProperty(Property.PATCH)),
                                      request_id=self.request_id, reason=str(error)))
             raise
-        return errand
 
     def _refuse_expired(self, patch: str) -> None:
         if self._expires_at() <= happenings.now():
@@ -79,18 +92,21 @@ class AwaitTurn(RunbookStep):
         if seconds > 0 and self._is_behind():
             return min(seconds, self._until_expiry())
         try:
-            before = plan(errand.inventory, await self.read_ledger(self.environment)).before(errand.patch)
+            found = plan(errand.inventory, await self.read_ledger(self.environment))
         except (errors.NodeError, deployment_lock.DeploymentUnderWay) as error:
             self.say(f"production cannot be asked: {str(error).splitlines()[0]}")
             return AGAIN_SECONDS
-        if before:
+        if before := found.before(errand.patch):
             seconds = ASK_SECONDS * len(before)
             self._ask_again_at = self.master.reactor.seconds() + seconds
             self._plan(errand, behind=tuple(patch.id for patch in before))
             return min(seconds, self._until_expiry())
-        if BUILDER_OF[errand.patch.lane] is BuilderName.LIVE or self._hurried():
-            return 0
-        return self._until_window(errand)
+        at_once = BUILDER_OF[errand.patch.lane] is BuilderName.LIVE or self._hurried()
+        seconds = 0.0 if at_once else self._until_window(errand)
+        gone = errand.patch not in found.pending or errand.patch in found.late  # nothing can bring it back
+        if (gone or seconds == 0) and (objections := found.objections_to(errand.patch)):
+            raise NothingToDo(reason=objections[0])
+        return seconds
 
     def _is_behind(self) -> bool:
         """Whether a patch before it is not in production, as far as this buildmaster knows.

@@ -41,6 +41,7 @@ class Quiesce(RunbookStep):
             self.say("nothing to quiesce")
             return SUCCESS
         lead = timedelta(0) if self.getProperty(Property.HURRIED) else timedelta(minutes=quiesce.lead_minutes)
+        deadline = self.master.reactor.seconds() + lead.total_seconds()
         self.journal.note(Quiescing(at=happenings.now(), patch_id=str(self.getProperty(Property.PATCH)),
                                     request_id=self.request_id, begins_at=happenings.now() + lead))
         # noted before the first command: after a crash in the middle of one everything is resumed
@@ -50,7 +51,7 @@ class Quiesce(RunbookStep):
         if lead:
             self.say(f"quiesced by {wording.count(len(quiesce.stop), 'command')}; the downtime begins in"
                      f" {quiesce.lead_minutes} min")
-            await self._wait(lead.total_seconds())
+            await self._wait(deadline)
         self.say(f"quiesced by {wording.count(len(quiesce.stop), 'command')}")
         return SUCCESS
 
@@ -69,9 +70,8 @@ class Quiesce(RunbookStep):
         if not finished.succeeded:
             raise NotQuiesced(command=command, ended=finished.ended, environment=self.environment_name)
 
-    async def _wait(self, seconds: float) -> None:
-        """So long, or until an operator says that it begins now."""
-        deadline = self.master.reactor.seconds() + seconds
+    async def _wait(self, deadline: float) -> None:
+        """Until then (on the reactor's clock), or until an operator says that it begins now."""
         while True:
             self._go_on()
             moment, left = self.turns.moment, deadline - self.master.reactor.seconds()

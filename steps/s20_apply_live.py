@@ -28,10 +28,10 @@ class ApplyLive(RunbookStep):
         self._course: LiveApplication | None = None
 
     async def act(self) -> int:
-        errand = await errands.read_approved(self)
-        deployment = await deployments.deployment(errand.patch, errand.origin(await self.build.getUrl()))
         if not await self.my_turn():
             return self.result_when_stopped()
+        errand = await errands.read_approved(self)  # after the wait: what was approved may be something else by now
+        deployment = await deployments.deployment(errand.patch, errand.origin(await self.build.getUrl()))
         progress = await self.addLog("progress", type="t")
 
         def note(line: str) -> None:

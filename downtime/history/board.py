@@ -13,7 +13,9 @@ from downtime.evidence import Verdict
 from downtime.history.events import Answer, Decided, Ended, FoundApplied, Hurried, Outcome, WindowMissed
 from downtime.history.filters import Filters
 from downtime.history.journey import Attempt, Journey
+from downtime.history.selection import lane_of
 from downtime.history.stages import Stage, Standing, Whose, standing
+from downtime.lanes import Lane
 
 ROWS = 100  # a page; more is slow on a phone
 
@@ -114,6 +116,12 @@ class Row:
         return TONE_OF_VERDICT[Verdict(rehearsed.verdict)] if known and rehearsed is not None else Tone.QUIET
 
     @property
+    def closes(self) -> bool:
+        """Whether the database is closed for it at this moment."""
+        return (self.standing.stage is Stage.DEPLOYING and self.attempt is not None
+                and lane_of(self.journey, self.attempt) is not Lane.LIVE)
+
+    @property
     def waits_for_a_word(self) -> bool:
         return self.standing.stage is Stage.WAITING
 
@@ -188,6 +196,7 @@ class Board:
     page: int
     pages: int            # at least 1
     waiting: Mapping[Whose, int]  # how many wait for whom, whatever the filters
+    closed: tuple[Row, ...]       # for which the database is closed at this moment, whatever the filters
     mistakes: tuple[str, ...]
 
     @property
@@ -215,6 +224,7 @@ def board(journeys: Iterable[Journey], filters: Filters, *, order: Order, now: d
                        for group, of_group in groupby(shown, key=lambda row: row.group)),
         filters=filters, known=len(rows), found=len(found), page=page, pages=pages,
         waiting=Counter(row.standing.whose for row in rows if row.standing.whose is not Whose.NOBODY),
+        closed=tuple(row for row in rows if row.closes),
         mistakes=(*mistakes, *behind))
 
 

@@ -17,6 +17,7 @@ class Stage(StrEnum):
     FAILED_ON_STAGING = "failed on staging"
     QUEUED = "queued"                      # rehearsed; its deployment has not begun to wait yet
     WAITING = "waiting for approval"
+    APPROVED = "approved"                  # it is about to begin, or to find out what it has to wait for
     WAITING_TURN = "approved, behind others"
     WAITING_WINDOW = "waiting for the window"
     QUIESCING = "quiescing"
@@ -85,7 +86,7 @@ def _of_attempt(attempt: Attempt) -> Standing:
                             sentence=f"approved; follows {', '.join(planned.behind)}")
         if planned is not None and planned.begins_at is not None:
             return Standing(stage=Stage.WAITING_WINDOW, whose=Whose.NOBODY, sentence="approved; begins in its window")
-        return Standing(stage=Stage.WAITING_TURN, whose=Whose.NOBODY, sentence="approved; it is about to begin")
+        return Standing(stage=Stage.APPROVED, whose=Whose.NOBODY, sentence="it is about to begin")
     if attempt.asked is None:
         return Standing(stage=Stage.QUEUED, whose=Whose.NOBODY, sentence="waits for a free place among the deployments")
     return Standing(stage=Stage.WAITING, whose=Whose.SIGNOFF if attempt.asked.needs_signoff else Whose.APPROVER,

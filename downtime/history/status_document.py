@@ -28,6 +28,7 @@ class State(StrEnum):
     PLANNED = "planned"      # open, and the begin of a downtime is known
     QUIESCING = "quiescing"  # open, and a downtime has been announced to the background tasks
     CLOSED = "closed"        # new connections are prevented
+    UNKNOWN = "unknown"      # a deployment or a buildmaster has ended, and nobody knows yet that it is open
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,14 +57,20 @@ class StatusDocument:
                 "expected_end": _iso(self.expected_end), "retry_after_seconds": self.retry_after_seconds}
 
 
-def status_document(journeys: Iterable[Journey], now: datetime) -> StatusDocument:
-    """The document at this instant. Live patches close nothing, so nothing is said of them."""
+def status_document(journeys: Iterable[Journey], now: datetime, *, in_doubt: bool = False) -> StatusDocument:
+    """The document at this instant. Live patches close nothing, so nothing is said of them.
+
+    `in_doubt`: nobody knows that the database is open, though no deployment is under way.
+    """
     cold = [(journey, attempt) for journey in journeys for attempt in journey.attempts
             if attempt.ended is None and lane_of(journey, attempt) is not Lane.LIVE]
     planned = tuple(sorted((plan for pair in cold if (plan := _plan(*pair)) is not None and plan.begins_at > now),
                            key=lambda plan: (plan.begins_at, plan.patch_id)))
     if closed := [attempt for _, attempt in cold if attempt.closed is not None]:
         return _closed(closed[0], planned, now)
+    if in_doubt:
+        return StatusDocument(state=State.UNKNOWN, planned=planned, retry_after_seconds=LATE_RETRY_SECONDS,
+                              message="Whether the database is open is not known; it is being looked at.")
     if quiescing := [pair for pair in cold if pair[1].quiescing is not None]:
         return _quiescing(*quiescing[0], planned, now)
     if not planned:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ from downtime.printable import printable
 
 FOUND = "found applied"  # in place of an outcome: production's ledger has it, and no attempt put it there
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for the beginning of one
+ELSEWHERE = re.compile(r"[;\t][ \"]*(?=[=+\-@])")
 
 Cell = str | int | float | bool | datetime | tuple[str, ...] | None
 
@@ -169,6 +171,10 @@ def _cell(value: Cell) -> str:
 
 
 def _harmless(text: str) -> str:
-    """Text of unknown origin: no control character, and no formula of a spreadsheet."""
+    """Text of unknown origin: no control character, and no formula of a spreadsheet.
+
+    One of another country takes a semicolon, or a tab, for the end of a cell.
+    """
     guarded = f"'{text}" if text.lstrip(" ").startswith(FORMULA) else text
+    guarded = ELSEWHERE.sub(r"\g<0>'", guarded) if ";" in guarded or "\t" in guarded else guarded
     return guarded if guarded.isprintable() else printable(guarded)

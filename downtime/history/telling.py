@@ -49,8 +49,6 @@ def told(event: Event) -> str:
                     f"production, {event.verdict}")
         case Offered():
             return "a deployment was asked for" + _by(event.requested_by)
-        case Withdrawn():
-            return "withdrawn: it is not on the branch any more"
         case FoundApplied():
             return "production's ledger has it: it was applied from a terminal" + _by((event.requested_by,))
         case Asked() | Decided() | Approved() | Voided():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from flask import Flask, Response, jsonify, render_template, request
+from flask import Flask, Response, g, jsonify, render_template, request
 
 from downtime import patches, windows
 from downtime.history import board, decisions, filters
@@ -23,11 +23,13 @@ from steps.shared.names import FORCED_BY, BuilderName
 CONTENT_SECURITY_POLICY = ("default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
                            "img-src 'self' data:; frame-ancestors 'self'; base-uri 'none'; form-action 'self'")
 
-FEW = 3              # patches: below that, the page explains itself without being asked
+FEW = 10             # patches: below that, the page explains itself without being asked
 ATTEMPTS_SHOWN = 20  # of one patch, the newest; each costs a look into Buildbot's database
 KICKED_SHOWN = 500   # sessions of one report
 
-COSTLY = frozenset({"show_board", "show_deployment", "show_decisions", "figures.show_charts"})  # tens of milliseconds
+COSTLY = frozenset({  # tens of milliseconds
+    "show_board", "show_deployment", "show_decisions", "figures.show_charts", "figures.deployments_json",
+    "figures.deployments_csv"})
 
 
 def application(source: Source) -> Flask:
@@ -59,7 +61,7 @@ def _add_board(app: Flask, source: Source) -> None:
         shown = board.board(journeys.values(), asked, order=_order(settings), now=now, mistakes=mistakes)
         return render_template(
             "board.html", board=shown, filters=asked, queue=queue(journeys, order=_order(settings)), now=now,
-            next_window=_next_window(settings, source), explain=len(journeys) < FEW)
+            next_window=_next_window(settings, source), in_doubt=source.in_doubt(), explain=len(journeys) < FEW)
 
     @app.get("/queue.json")
     def show_queue() -> Response:
@@ -69,7 +71,7 @@ def _add_board(app: Flask, source: Source) -> None:
     def version() -> Response:
         return jsonify(version=_version(source))
 
-    app.jinja_env.globals["version"] = lambda: _version(source)
+    app.jinja_env.globals["version"] = lambda: g.version if "version" in g else _version(source)
 
 
 def _add_deployment(app: Flask, source: Source) -> None:
@@ -102,6 +104,7 @@ def _quiet(source: Source) -> Response | None:
     """In place of a page that is costly to make, while the database is closed."""
     if request.endpoint not in COSTLY:
         return None
+    g.version = _version(source)  # before anything else is read: what happens meanwhile is shown with the next look
     patch_id = quiet.closed_just_now(source.journeys().values(), source.now())
     if not patch_id:
         return None
@@ -123,8 +126,8 @@ def _next_window(settings: Settings, source: Source) -> Any:
 
 
 def _version(source: Source) -> str:
-    """Another one after every event: the script of the pages looks whether to show itself anew."""
-    return str(len(source.events()))
+    """Another one after every event, and when a doubt comes or goes: the script of the pages looks at it."""
+    return f"{len(source.events())}{'?' if source.in_doubt() else ''}"
 
 
 def _not_found(error: Exception) -> tuple[str, int]:

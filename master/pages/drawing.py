@@ -15,6 +15,7 @@ from master.pages.axes import Linear, Tick
 
 HEIGHT = 220.0     # pixels, of the plot
 LEAST_SLOTS = 16   # bars that there is room for: a single one is a bar, and no wall
+CLOSE = 35.0       # percent of the plot: nearer to the first one, another day's label would touch it on a phone
 FAR = 4.0          # how many times the usual highest bar may be exceeded before bars are cut off
 USUAL = 0.9        # the share of bars that sets what is usual
 
@@ -161,7 +162,7 @@ def days(instants: Sequence[datetime]) -> tuple[Mark, ...]:
         label, year = f"{at:%d %b %Y}" if at.year != year else f"{at:%d %b}", at.year
         anchor = "start" if place == 0 else "end" if place == last and last + 1 >= LEAST_SLOTS else "middle"
         x = 0 if place == 0 else 100 if anchor == "end" else (place + 0.5) * slot
-        found.append(Mark(at=round(x, 3), label=label, anchor=anchor, minor=place not in (0, last)))
+        found.append(Mark(at=round(x, 3), label=label, anchor=anchor, minor=place not in (0, last) or 0 < x < CLOSE))
     return tuple(found)
 
 

@@ -59,7 +59,7 @@ def blueprint(source: Source) -> Blueprint:
 
 def _status(source: Source) -> Response:
     """Readable from every site: it says nothing that a visitor may not know, and needs no session."""
-    document = status_document(source.journeys().values(), source.now())
+    document = status_document(source.journeys().values(), source.now(), in_doubt=source.in_doubt())
     response = _json(document.to_json())
     response.headers["Cache-Control"] = "no-store"
     response.headers["Access-Control-Allow-Origin"] = "*"

@@ -17,6 +17,7 @@ from downtime.history.events import Event
 from downtime.history.journey import Journey
 from downtime.printable import cut
 from downtime.settings import Settings
+from master.recovery import Recovery
 from steps.shared.names import ServiceName
 
 T = TypeVar("T")
@@ -50,6 +51,9 @@ class Source(Protocol):
 
     def outage(self, build_id: int) -> dict[str, Any]:
         """The outage document of a build; empty where there is none."""
+
+    def in_doubt(self) -> bool:
+        """Whether nobody knows that production is open, while no deployment is under way."""
 
     def patch_diff(self, journey: Journey) -> str:
         """What the patch's last landing changed in its file, or a sentence on why that cannot be shown."""
@@ -86,6 +90,11 @@ class MasterSource:
 
     def outage(self, build_id: int) -> dict[str, Any]:
         return self._ask(lambda: self._outage(build_id))
+
+    def in_doubt(self) -> bool:
+        # a look at a dictionary, which any thread may take; a master that is put together otherwise has no recovery
+        recovery = self._master().service_manager.namedServices.get(Recovery.name)
+        return recovery is not None and recovery.in_doubt(self.settings.environments.production.name)
 
     def patch_diff(self, journey: Journey) -> str:
         rehearsed = journey.rehearsed

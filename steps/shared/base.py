@@ -23,7 +23,7 @@ from downtime import deployment_lock, errors, ledger
 from downtime.history.events import FoundApplied
 from downtime.printable import printable
 from downtime.settings import Environment, Settings
-from steps.shared import services, wording
+from steps.shared import happenings, services, wording
 from steps.shared.names import Property, ServiceName
 from steps.shared.results import CANCELLED, FAILURE, RETRY
 
@@ -91,6 +91,7 @@ class RunbookStep(BuildStep):  # type: ignore[misc]
     async def _red(self, error: errors.DowntimeError) -> int:
         await self.write("what happened", error.explain())
         self.say(wording.headline(error))
+        self.build.fragile = happenings.fragile_users(error)
         return self.result_when_stopped() if self.stopped else FAILURE
 
     def say(self, sentence: str, *, headline: str = "") -> None:
@@ -180,7 +181,8 @@ class RunbookStep(BuildStep):  # type: ignore[misc]
         """What was applied from a terminal, or before there was a journal."""
         for entry in entries:
             known = self.journal.journey(entry.id)
-            if (known is None or known.in_production_at is None) and entry.lane != ledger.BASELINE:
+            of_interest = known.in_production_at is None if known is not None else entry.lane != ledger.BASELINE
+            if of_interest:
                 self.journal.note(FoundApplied(
                     at=datetime.now(UTC), patch_id=entry.id, lane=entry.lane, began_at=entry.started_at,
                     patch_seconds=entry.seconds, requested_by=entry.requested_by, approved_by=entry.approved_by))
@@ -197,8 +199,9 @@ class RunbookStep(BuildStep):  # type: ignore[misc]
 
     async def set_durably(self, name: str, value: object) -> None:
         """Set a build property and return when it is in Buildbot's database."""
-        self.setProperty(name, value, self.name)
+        # in this order: what could not be written down is not acted upon by the steps behind
         await self.master.data.updates.setBuildProperty(self.build_id, str(name), value, self.name)
+        self.setProperty(name, value, self.name)
 
     def _service(self, name: ServiceName) -> Any:
         return self.master.service_manager.namedServices[name]

@@ -14,6 +14,7 @@ from downtime.history.events import Ended, Event, Outcome, Rehearsed
 from downtime.history.journey import Journey
 from downtime.lanes import Lane
 from downtime.live import LivePatchFailed
+from downtime.preflight import PreflightRefused
 from downtime.sessions import FragileUsersActive
 from steps.shared.last_words import End, headline
 
@@ -60,7 +61,7 @@ def ended(patch: str, report: End, *, request_id: int, build_id: int, build_url:
         event, lane=Lane.COLD, began_at=report.started_at, patch_seconds=report.patch_seconds,
         outage_seconds=report.outage_seconds, kicked=len(report.kicked_clients),
         outcome=Outcome.DEPLOYED if report.applied else _of_error(report.error),
-        fragile=_fragile(report.error), left=_left(report.error))
+        fragile=fragile_users(report.error), left=_left(report.error))
 
 
 def _of_error(error: errors.DowntimeError | None) -> Outcome:
@@ -71,8 +72,9 @@ def _of_error(error: errors.DowntimeError | None) -> Outcome:
     return Outcome.REFUSED if error.left is errors.Left.UNTOUCHED else Outcome.ABORTED
 
 
-def _fragile(error: errors.DowntimeError | None) -> tuple[str, ...]:
-    found = error.facts.get("users", ()) if isinstance(error, FragileUsersActive) else ()
+def fragile_users(error: errors.DowntimeError | None) -> tuple[str, ...]:
+    """Whose transactions were the reason, or one of them."""
+    found = error.facts.get("users", ()) if isinstance(error, (FragileUsersActive, PreflightRefused)) else ()
     return tuple(map(str, found)) if isinstance(found, tuple) else ()
 
 

@@ -72,6 +72,10 @@ Word = Cleared | Rejected | Renewed
 class Approvals(Protocol):
     """The builds that wait for somebody's word."""
 
+    @property
+    def needed(self) -> int:
+        """How many approvals a request needs by the settings of today."""
+
     def ask(self, request: Request, *, lane: Lane) -> Deferred[Word | None]:
         """Fires with what was decided, or with None when the request was withdrawn; at once where enough was approved
         before a restart.
@@ -85,6 +89,9 @@ class Approvals(Protocol):
     def waiting(self, build_id: int) -> Request | None: ...
 
     def waiting_for(self, patch_id: str) -> Request | None: ...
+
+    def on_its_way(self, patch_id: str) -> Request | None:
+        """The request that has every word it needs, and whose build has not ended."""
 
     async def decide(self, decision: Decision, *, earlier: tuple[str, ...], build_url: str = "") -> Outcome:
         """Judge the decision, write it down and, where it counts, deliver it: once. `earlier` are pending patches.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -11,12 +12,13 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from demo import contest, upkeep
+from demo import contest, pictures, upkeep
 from demo.companions import ROOT, Probe
 from demo.sandbox import DATABASE, Sandbox, SandboxError, clear
 from demo.servers import Server
 from downtime.settings import load
 from master.people import read_users
+from master.web import DASHBOARDS, DEPLOYMENTS
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +53,16 @@ def test_the_baseline_is_recorded_on_both_servers(sandbox: Sandbox) -> None:
 
     assert plan.returncode == 0, plan.stderr
     assert recorded[0] == recorded[1] == [("patch-2211-00-0", "baseline"), ("patch-2211-01-0", "baseline")]
+
+
+def test_the_address_to_begin_at_is_that_of_the_pages(sandbox: Sandbox) -> None:
+    """It is told before anything else, and where the buildmaster has the pages; then who may sign in."""
+    said = upkeep.invitation(sandbox)
+    addresses = re.findall(r"http\S+", said)
+
+    assert addresses[0] == sandbox.front_page == f"{sandbox.address}#/{DEPLOYMENTS}"
+    assert f"plugins/{DASHBOARDS}/{DEPLOYMENTS}/" == pictures.ALONE
+    assert [name for name in sandbox.passwords if f"\n  {name} " not in said] == []
 
 
 def test_another_process_finds_it(sandbox: Sandbox) -> None:

@@ -77,3 +77,25 @@ def test_a_blackout_without_an_end_is_found_out() -> None:
     never = Windows(cron=("30 8 * * *",), minutes=30, blackout=("2026-01-01/2090-01-01",))
 
     assert seconds_until_open(never, datetime(2026, 1, 5, tzinfo=UTC)) > 4 * 365 * 86400
+
+
+NIGHTLY = Windows(cron=("30 8 * * *",), minutes=30, timezone="Europe/Berlin")
+
+
+@pytest.mark.parametrize(("at", "opening"), [
+    (datetime(2026, 3, 28, 19, 0, tzinfo=UTC), datetime(2026, 3, 29, 6, 30, tzinfo=UTC)),    # a night of 23 hours
+    (datetime(2026, 10, 24, 18, 0, tzinfo=UTC), datetime(2026, 10, 25, 7, 30, tzinfo=UTC)),  # and one of 25
+])
+def test_the_night_in_which_the_clocks_change_moves_no_window(at: datetime, opening: datetime) -> None:
+    """Whoever waited for an hour too long would find the window closed."""
+
+    assert next_opening(NIGHTLY, at) == opening
+    assert seconds_until_open(NIGHTLY, at) == (opening - at).total_seconds()
+
+
+def test_a_window_is_as_long_as_it_says_when_the_clocks_go_back() -> None:
+    """From 1:00 for 90 minutes: when it is 2:15 for the second time it has been over for 45 minutes."""
+
+    before_dawn = Windows(cron=("0 1 * * *",), minutes=90, timezone="Europe/Berlin")
+    assert seconds_until_open(before_dawn, datetime(2026, 10, 25, 0, 29, tzinfo=UTC)) == 0
+    assert has_passed(before_dawn, datetime(2026, 10, 25, 1, 15, tzinfo=UTC))

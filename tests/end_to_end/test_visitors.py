@@ -32,7 +32,8 @@ MAY = {
 }
 MAY_FORCE = {
     BuilderName.STAGING: {"operator", "architect"}, BuilderName.PRODUCTION: {"operator"},
-    BuilderName.LIVE: {"operator"}, BuilderName.APPROVE: {"approver", "architect"}, BuilderName.REOPEN: {"operator"},
+    BuilderName.LIVE: {"operator"}, BuilderName.APPROVE: {"approver", "architect"}, BuilderName.BEGIN_NOW: {"operator"},
+    BuilderName.REOPEN: {"operator"},
 }
 
 # what else the web server has, and what keeps a stranger from changing something there
@@ -44,6 +45,7 @@ PIECES = {
 
 FORGED = {
     Property.BEGUN: True, Property.APPROVED_BY: "approver", Property.APPROVED_DIGEST: "0" * 64,
+    Property.APPROVED_AT: ["2026-03-04T08:30:00+00:00"], Property.HURRIED: "operator",
     Property.SIGNED_OFF: "patch", Property.REQUESTED_BY: ["nobody"], Property.SHA256: "0" * 64,
     Property.DIGEST: "0" * 64, "scheduler": "offer-to-production", "owner": "approver@example.org",
     "username": "approver@example.org", "buildername": "approve",

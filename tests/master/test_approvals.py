@@ -110,7 +110,7 @@ class SomeApprovals(RunMasterBase):
         self.assertIsInstance(await approvals.decide(ahead, earlier=("patch-1",)), Granted)
         self.assertEqual((len(first), len(second)), (1, 1))
         approvals.ended(7)
-        self.assertFalse(approvals.is_on_its_way("patch-1"))
+        self.assertIsNone(approvals.on_its_way("patch-1"))
 
     async def test_a_rejection_is_delivered_with_its_reason(self) -> None:
         """Whoever landed the patch reads why."""
@@ -219,3 +219,15 @@ class SomeApprovals(RunMasterBase):
 
 def _fail(*_: Any) -> None:
     raise OSError("disk full")
+
+    async def test_a_rejection_survives_a_restart(self) -> None:
+        """The buildmaster died before the build could end: nobody is asked again, and no other word lets it in."""
+
+        approvals = await self.start(count=2)
+        self.asked(approvals, a_request(approvals_needed=2))
+        await approvals.decide(a_decision(), earlier=())
+        await approvals.decide(a_decision(**OTHER, verb=Verb.REJECT, reason="not this week"), earlier=())
+        approvals = await self.after_a_restart()
+        again = self.asked(approvals, a_request(build_id=8))
+        self.assertEqual(again, [Rejected(by="other", reason="not this week")])
+        self.assertIsNone(approvals.waiting(8))

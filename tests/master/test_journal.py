@@ -80,3 +80,23 @@ class AJournal(RunMasterBase):
         service.note(landings(1)[0])
         self.assertEqual(told, landings(1))
         self.flushLoggedErrors(ZeroDivisionError)
+
+    async def test_what_is_recorded_does_not_overtake_what_could_not_be_written(self) -> None:
+        """Read in another order a decision would be about something that was never asked."""
+
+        service = await self.start()
+        self.patch(journal, "AGAIN_SECONDS", 3600)
+        put = self.master.db.state.setState
+
+        def fail(*arguments: Any) -> Any:
+            raise OSError("disk full")
+
+        first, second, third = landings(3)
+        self.master.db.state.setState = fail
+        service.note(first)
+        with self.assertRaises(OSError):
+            await service.record(second)
+        self.master.db.state.setState = put
+        await service.record(third)
+        await self.again(service)
+        self.assertEqual(list(service.events()), [first, third])

@@ -41,12 +41,14 @@ def an_environment(dsn: str, *, probe: bool = True) -> Environment:
 async def measuring(database: Database) -> AsyncIterator[Probes]:
     """The service with a prober that measures, as the patching role."""
     probes = Patient()
+    await probes.startService()
     try:
         await probes.start(BUILD, an_environment(database.dsn_of("patcher")))
         assert len(probers()) == 1
         yield probes
     finally:
-        await probes.stopService()
+        if probes.running:
+            await probes.stopService()
 
 
 def probers() -> list[int]:

@@ -71,7 +71,7 @@ class OnAMasterOfOurOwn(RolesOnAMaster):
         self.assertEqual(allowed, {
             BuilderName.STAGING: ["operator", "architect"], BuilderName.PRODUCTION: ["operator"],
             BuilderName.LIVE: ["operator"], BuilderName.APPROVE: ["approver", "architect"],
-            BuilderName.REOPEN: ["operator"]})
+            BuilderName.BEGIN_NOW: ["operator"], BuilderName.REOPEN: ["operator"]})
 
     async def test_another_builders_id_does_not_open_its_door(self) -> None:
         """Buildbot lets any form build any builder: an approver may not deploy with the form of decisions."""

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from buildbot.www.auth import AuthBase
 from twisted.cred.credentials import UsernamePassword
 from twisted.cred.error import UnauthorizedLogin
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 from twisted.web.http_headers import Headers
 
 from downtime.settings import Auth
 from downtime.settings.buildmaster import ProxyHeader
-from master.people import add_user, remove_user
+from master.people import Users, add_user, remove_user
 from master.sign_in import NotVouchedFor, ProxyHeaderAuth, UsersFileAuth, auth_from
 
 
@@ -37,6 +40,17 @@ class Request:
 
     def getSession(self) -> Session:
         return self.session
+
+
+class SlowFile:
+    """A users file that takes as long as the test wants, and knows nobody."""
+
+    def __init__(self, go_on: Event) -> None:
+        self._go_on = go_on
+
+    def current(self) -> Users:
+        self._go_on.wait(60)
+        return Users(by_name={})
 
 
 class UsersFileSignIn(TestCase):  # type: ignore[misc]
@@ -80,6 +94,19 @@ class UsersFileSignIn(TestCase):  # type: ignore[misc]
         with self.path.open("a", encoding="utf-8") as file:
             file.write("broken\n")
         self.assertFalse(await self.signs_in(b"operator", b"first"))
+
+    async def test_guessing_passwords_leaves_the_threads_to_deployments(self) -> None:
+        """However many are asked about at once: names of servers are resolved in the same ten threads."""
+
+        go_on = Event()
+        self.addCleanup(go_on.set)
+        self.auth.file = SlowFile(go_on)
+        asked = [Deferred.fromCoroutine(self.signs_in(b"operator", b"guess")) for _ in range(30)]
+        self.assertEqual(await deferToThread(lambda: "resolved"), "resolved")
+        go_on.set()
+        self.assertEqual({answer for _, answer in await DeferredList(asked)}, {False})
+
+    test_guessing_passwords_leaves_the_threads_to_deployments.timeout = 20  # type: ignore[attr-defined]  # seconds
 
     async def test_bytes_that_are_no_text_are_a_wrong_password(self) -> None:
         """They are refused like any other, not answered by an error page."""

@@ -127,6 +127,14 @@ document.addEventListener("submit", async (event) => {
   }
 });
 
+// Enter would press the first button, and approve what the reason may speak against.
+document.addEventListener("keydown", (event) => {
+  const form = event.target.form;
+  if (event.key !== "Enter" || event.target.name !== "reason" || form.querySelectorAll("button").length < 2) return;
+  event.preventDefault();
+  say(form, "Press Approve or Reject: the reason can belong to either.", "refused");
+});
+
 // Filtering: what is not asked for is not in the address
 
 document.addEventListener("formdata", (event) => {

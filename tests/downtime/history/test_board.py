@@ -16,7 +16,7 @@ from downtime.history.events import Event, Outcome
 from downtime.history.filters import Filters
 from downtime.history.stages import Stage, Whose, standing
 from downtime.lanes import Lane
-from tests.master.pages.histories import NOW, STAGES, a_patch, many, some_of_each
+from tests.downtime.history.histories import NOW, STAGES, a_patch, many, some_of_each
 
 
 def journeys_of(happened: Iterable[Event]) -> dict[str, journey.Journey]:

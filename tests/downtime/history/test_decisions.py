@@ -5,7 +5,7 @@ from __future__ import annotations
 from downtime.history import decisions
 from downtime.history.decisions import ENTRIES
 from downtime.history.events import Decided, Hurried
-from tests.master.pages.histories import NOW, a_patch, many
+from tests.downtime.history.histories import NOW, a_patch, many
 
 
 def test_the_record_is_newest_first_and_has_nothing_else() -> None:

@@ -43,6 +43,15 @@ def test_nothing_planned_is_open() -> None:
                                "expected_end": None, "retry_after_seconds": None}
 
 
+def test_a_doubt_is_told_and_not_open() -> None:
+    """A 503 page that read "open" would send everybody to a database that a dead deployment has left closed."""
+
+    found = status_document(journeys(planned()).values(), START, in_doubt=True)
+    assert (found.state, found.retry_after_seconds, len(found.planned)) == (State.UNKNOWN, 5, 1)
+    assert found.message == "Whether the database is open is not known; it is being looked at."
+    assert status_document(journeys(closed()).values(), BEGINS, in_doubt=True).state is State.CLOSED
+
+
 def test_a_known_begin_is_planned() -> None:
     """The earliest first; nothing to wait for yet."""
 

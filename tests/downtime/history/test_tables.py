@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 from time import process_time
 
@@ -99,6 +100,16 @@ def test_a_spreadsheet_never_takes_a_cell_for_a_formula(hostile: str) -> None:
 
     row = read(as_csv([Row(patch=hostile, sentence=hostile, authors=(hostile, "x"))]))[0]
     assert all(row[name].startswith("'") for name in ("patch", "sentence", "authors"))
+
+
+@pytest.mark.parametrize("hostile", ["a;=1+1", "a; =1+1", 'a;"=1+1', "a\t=1+1", ";;@SUM(1)"])
+def test_a_spreadsheet_of_another_country_does_not_either(hostile: str) -> None:
+    """Where a comma is a decimal point, semicolons part the cells, and quotes of the standard do not help."""
+
+    row = read(as_csv([Row(patch=hostile)]))[0]
+    assert not re.search(r'[;\t][ "]*[=+@-]', row["patch"])
+    assert row["patch"].replace("'", "") == hostile
+    assert read(as_csv([Row(patch="a; b - c")]))[0]["patch"] == "a; b - c"
 
 
 def test_no_control_character_reaches_a_terminal() -> None:

@@ -9,7 +9,7 @@ import pytest
 from downtime.history import events
 from downtime.history.telling import told
 from downtime.lanes import Lane
-from tests.master.pages.histories import NOW, some_of_each
+from tests.downtime.history.histories import NOW, some_of_each
 
 OF_ONE: list[events.Event] = [
     *some_of_each(),

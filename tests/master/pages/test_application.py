@@ -11,10 +11,12 @@ import pytest
 from flask.testing import FlaskClient
 
 from downtime.history import events
+from downtime.history.journey import Journey
 from downtime.settings import Settings
 from master.pages.application import KICKED_SHOWN, application
 from tests.downtime.evidences import EVIDENCE, UPDATE
-from tests.master.pages.histories import NOW, STAGES, Told, a_patch, an_outage, many, some_of_each, with_windows
+from tests.downtime.history.histories import NOW, STAGES, a_patch, many, some_of_each
+from tests.master.pages.told import Told, an_outage, with_windows
 from tests.master.settings_for_tests import a_settings
 
 HOSTILE = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}\u202e"
@@ -64,6 +66,23 @@ def test_a_hostile_patch_is_linked_and_found(settings: Settings) -> None:
     (link,) = set(re.findall(r'href="(deployment\?patch=[^"]*)"', text(source, "board")))
     assert "&q" not in link
     assert "<h1>patch-1 &amp;q=2#x?&#34;&lt;b&gt;</h1>" in text(source, link)
+
+
+class Eventful(Told):
+    """Something happens while a page is being made."""
+
+    def patch_diff(self, journey: Journey) -> str:
+        self._events += (replace(self._events[-1]),)
+        return ""
+
+
+def test_what_happens_while_a_page_is_made_is_shown_with_the_next_look(settings: Settings) -> None:
+    """The page had old words and the new version, and stayed so until something else happened."""
+
+    source = Eventful(a_patch("deployed", "patch-1"), settings)
+    before = str(len(source.events()))
+    assert f'data-version="{before}"' in text(source, "deployment?patch=patch-1")
+    assert len(source.events()) == int(before) + 1
 
 
 @pytest.mark.parametrize("page", [*PAGES, "no-such-page", "index.html", "static/pages.css", "queue.json"])

@@ -96,5 +96,6 @@ def test_the_days_below_a_chart_are_those_of_its_bars() -> None:
     marks = drawing.days([START.replace(month=12, day=20) + timedelta(days=number) for number in range(20)])
     assert [mark.label for mark in marks] == ["20 Dec 2026", "25 Dec", "30 Dec", "03 Jan 2027", "08 Jan"]
     assert [mark.minor for mark in marks] == [False, True, True, True, False]
+    assert [mark.minor for mark in drawing.days([START] * 3)] == [False, True]  # too near to each other there
     assert drawing.days([]) == ()
     assert len(drawing.days([START])) == 1 < LEAST_SLOTS

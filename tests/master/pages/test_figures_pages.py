@@ -17,8 +17,8 @@ from flask.testing import FlaskClient
 
 from downtime.history.events import Event, Outcome
 from master.pages.application import application
-from tests.downtime.history.histories import a_deployed, ended, landed
-from tests.master.pages.histories import NOW, Told, a_patch, many, some_of_each
+from tests.downtime.history.histories import NOW, a_deployed, a_patch, ended, landed, many, some_of_each
+from tests.master.pages.told import Told
 from tests.master.settings_for_tests import a_settings
 
 HOSTILE = "<script>alert('x')</script>\u202e"

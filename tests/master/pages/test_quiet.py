@@ -11,7 +11,8 @@ from downtime.history import events
 from downtime.history.events import Event
 from master.pages.application import COSTLY, application
 from master.pages.quiet import QUIET, closed_just_now
-from tests.master.pages.histories import NOW, Told, a_patch, with_windows
+from tests.downtime.history.histories import NOW, a_patch
+from tests.master.pages.told import Told, with_windows
 from tests.master.settings_for_tests import a_settings
 
 
@@ -25,7 +26,8 @@ def named(happened: list[Event], tmp_path: Path) -> str:
     return closed_just_now(Told(happened, a_settings(tmp_path)).journeys().values(), NOW)
 
 
-@pytest.mark.parametrize("page", ["board", "deployment?patch=patch-1", "decisions", "charts"])
+@pytest.mark.parametrize("page", ["board", "deployment?patch=patch-1", "decisions", "charts", "deployments.json",
+                                  "deployments.csv"])
 def test_a_page_waits_while_the_database_is_closed(tmp_path: Path, page: str) -> None:
     """It says why and asks again by itself."""
 

@@ -18,9 +18,10 @@ from master.branch import Branch
 from master.evidence_store import EvidenceStore
 from master.journal import Journal
 from master.pages.source import LONGEST_DIFF, MasterSource
+from master.recovery import Recovery
 from master.web import add_web
 from tests.downtime.evidences import EVIDENCE
-from tests.master.pages.histories import a_patch
+from tests.downtime.history.histories import a_patch
 from tests.master.settings_for_tests import a_settings
 
 PATCH = "database/schema/patch-1.sql"
@@ -62,6 +63,16 @@ class ThePages(RunMasterBase):
         self.assertEqual((await self.fetch("version"))[1].strip(), json.dumps({"version": "4"}, separators=(",", ":")))
         status, frame = await self.fetch("index.html")
         self.assertEqual((status, "<iframe" in frame), (200, True))
+
+    async def test_a_database_that_is_looked_after_is_in_doubt(self) -> None:
+        """Until it answers: the recovery is the only one who knows. Without one nothing is in doubt."""
+
+        await self.start()
+        self.assertFalse(self.source.in_doubt())
+        recovery = Recovery(settings=self.source.settings)  # nobody listens at the address of these settings
+        await recovery.setServiceParent(self.master.service_manager)
+        self.assertTrue(self.source.in_doubt())
+        self.assertIn("Nobody knows whether production is open", (await self.fetch("board"))[1])
 
     async def test_the_page_of_a_deployment_reads_evidence_and_patch(self) -> None:
         """From the evidence store and from git; a build without an outage document has none."""

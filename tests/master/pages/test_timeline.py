@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from master.pages import timeline
-from tests.master.pages.histories import an_outage
+from tests.master.pages.told import an_outage
 
 
 def drawn(document: dict[str, Any]) -> timeline.Timeline:

@@ -6,7 +6,8 @@ from pathlib import Path
 from time import monotonic
 
 from master.pages.application import application
-from tests.master.pages.histories import Told, a_patch, many, with_windows
+from tests.downtime.history.histories import a_patch, many
+from tests.master.pages.told import Told, with_windows
 
 LARGEST_BYTES = 300_000
 
