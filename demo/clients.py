@@ -34,6 +34,7 @@ from downtime.probing import classify
 AFTER_ERROR_SECONDS = 0.01          # as soon as a client's library would try again
 HELD_SECONDS = (0.05, 0.15)         # how long a reconnecting client keeps its connection
 BETWEEN_WRITES_SECONDS = 0.02
+RESTING_SECONDS = 0.5               # between two looks whether there is work again
 STDIN = 0
 
 
@@ -137,10 +138,26 @@ class Session:
             self.connection = None
 
 
-def persevering(session: Session, work: Callable[[Session], Steps], tally: Tally) -> Steps:
+class Pace:
+    """Whether the clients work, or rest between two pieces of work: a hundred logins a second cost half a processor."""
+
+    def __init__(self) -> None:
+        self._resting = False
+
+    def rest(self) -> Steps:
+        self._resting = True
+        yield from ()
+
+    def asleep(self) -> Steps:
+        while self._resting:
+            yield RESTING_SECONDS
+
+
+def persevering(session: Session, work: Callable[[Session], Steps], tally: Tally, pace: Pace) -> Steps:
     """Do a client's work on a fresh connection, over and over, whatever becomes of it."""
     while True:
         try:
+            yield from pace.asleep()
             yield from session.open()
             yield from work(session)
         except psycopg2.Error as error:
@@ -163,8 +180,9 @@ def read_once(session: Session, tally: Tally) -> Steps:
     yield random.uniform(*HELD_SECONDS)
 
 
-def write_on(session: Session, tally: Tally) -> Steps:
+def write_on(session: Session, tally: Tally, pace: Pace) -> Steps:
     while True:
+        yield from pace.asleep()
         yield from execute(session.connection, "UPDATE account SET balance = balance + 1 WHERE id = 1 + random() * 9")
         tally.writes += 1
         yield BETWEEN_WRITES_SECONDS
@@ -208,9 +226,10 @@ class FragileScript:
         self._session.close()
 
 
-def obey(loop: Loop, fragile: FragileScript, tally: Tally) -> Steps:
+def obey(loop: Loop, fragile: FragileScript, tally: Tally, pace: Pace) -> Steps:
     """Read lines from standard input, act on them and answer each; the end of the input ends the loop."""
-    acts: dict[bytes, Callable[[], Steps]] = {b"begin": fragile.begin, b"commit": fragile.commit}
+    acts: dict[bytes, Callable[[], Steps]] = {b"begin": fragile.begin, b"commit": fragile.commit,
+                                               b"rest": pace.rest}
     buffer = b""
     while True:
         yield Ready(STDIN, selectors.EVENT_READ)
@@ -246,26 +265,26 @@ def main() -> None:
         parser.error("set CLIENTS_DSN to the application's database, password included")
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for our parent, whose end ends our input
-    tally, loop = Tally(), Loop()
-    fill(loop, wanted, os.environ["CLIENTS_DSN"], tally)
+    tally, loop, pace = Tally(), Loop(), Pace()
+    fill(loop, wanted, os.environ["CLIENTS_DSN"], tally, pace)
     fragile_dsn = os.environ.get("FRAGILE_DSN", os.environ["CLIENTS_DSN"])
-    loop.add(obey(loop, FragileScript(Session(fragile_dsn, "fragile script", tally), tally), tally))
+    loop.add(obey(loop, FragileScript(Session(fragile_dsn, "fragile script", tally), tally), tally, pace))
     with contextlib.suppress(_Stopped):
         loop.run()
     with contextlib.suppress(BrokenPipeError):  # our parent may have died
         tally.answer()
 
 
-def fill(loop: Loop, wanted: argparse.Namespace, dsn: str, tally: Tally) -> None:
+def fill(loop: Loop, wanted: argparse.Namespace, dsn: str, tally: Tally, pace: Pace) -> None:
     """Put so many clients of each kind into the loop."""
     work: dict[str, Callable[[Session], Steps]] = {
         "idle": stay_idle,
         "reconnecting": lambda session: read_once(session, tally),
-        "writing": lambda session: write_on(session, tally),
+        "writing": lambda session: write_on(session, tally, pace),
     }
     for kind, act in work.items():
         for _ in range(getattr(wanted, kind)):
-            loop.add(persevering(Session(dsn, f"{kind} client", tally), act, tally))
+            loop.add(persevering(Session(dsn, f"{kind} client", tally), act, tally, pace))
 
 
 if __name__ == "__main__":

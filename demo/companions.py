@@ -124,6 +124,10 @@ class Clients:
     def commit(self) -> dict[str, Any]:
         return self._ask("commit")
 
+    def rest(self) -> dict[str, Any]:
+        """From here on they keep what connections they have, and do nothing."""
+        return self._ask("rest")
+
     def report(self) -> dict[str, Any]:
         return self._ask("report")
 

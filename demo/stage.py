@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from demo import application, web
@@ -45,11 +46,19 @@ class Stage:
         for name in BuilderName:
             self._look_past(name)
         self.clients = Clients(sandbox.dsn(application.APPLICATION), sandbox.dsn(application.FRAGILE), **CLIENTS)
-        self._probe = Probe(sandbox.target(application.APPLICATION))
+        self._probe: Probe | None = Probe(sandbox.target(application.APPLICATION))
 
     def close(self) -> None:
-        self._probe.stop()
+        if self._probe is not None:
+            self._probe.stop()
         self.clients.stop()
+
+    def rest(self) -> None:
+        """The clients do nothing any more, and nobody measures: both cost half a machine. Safe to call again."""
+        if self._probe is not None:
+            self._probe.stop()
+            self._probe = None
+            self.clients.rest()
 
     def as_(self, name: str) -> Web:
         """Somebody's session; they sign in when they are first needed."""
@@ -149,10 +158,10 @@ class Stage:
 
     def deploy(self, build: Build, by: str = "approver") -> tuple[Build, Report]:
         """Approve a waiting build and see it end; with what the prober saw meanwhile."""
-        self._probe.report()  # from here on
+        self._seen_by_a_client()  # from here on
         self.approve(build, by)
         build = self.as_("operator").ended(build, DEPLOYED_SECONDS)
-        report = self._probe.report()
+        report = self._seen_by_a_client()
         self.tell(f"  {build.builder} build {build.number}: {build.state}")
         self._note(build, report)
         return build, report
@@ -186,11 +195,19 @@ class Stage:
 
     def expect_open(self) -> None:
         """Somebody who comes now gets in."""
-        self._probe.report()
+        self._seen_by_a_client()
         deadline = time.monotonic() + OPEN_SECONDS
-        while not self._probe.report().successes:
+        while self._probe is not None and not self._seen_by_a_client().successes:
             expect(time.monotonic() < deadline, "production should accept connections")
             time.sleep(0.1)
+
+    def _seen_by_a_client(self) -> Report:
+        """Since the last look; nothing at all where nobody measures."""
+        if self._probe is not None:
+            return self._probe.report()
+        now = datetime.now(UTC)
+        return Report(since_at=now, until_at=now, attempts=0, successes=0, outage_seconds=0.0, resolution_seconds=0.0,
+                      persistent_gap_seconds=0.0, longest_call_seconds=0.0)
 
     def expect_build(self, build: Build, holds: bool, message: str) -> None:
         if not holds:

@@ -164,7 +164,8 @@ def _learnt(evidence: Evidence) -> str:
         patches = "1 patch" if evidence.factor_patches == 1 else f"{evidence.factor_patches} patches"
         return (f"Production has needed {evidence.factor:.2f} times as long as staging (median of {patches}, not "
                 f"below 1): {evidence.expected_seconds:.3f} s are expected there.")
-    return "How long production needs beside staging is not known yet: no cold patch of 50 ms or more has been through both."
+    return ("How long production needs beside staging is not known yet: no cold patch of 50 ms or more has been through"
+            " both.")
 
 
 def _each_run(evidence: Evidence) -> Iterator[str]:

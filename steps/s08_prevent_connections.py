@@ -21,6 +21,7 @@ class PreventConnections(PhaseStep):
     async def act(self) -> int:
         section = self.section
         await self.probes.mark(self.build_id)
+        await self.pages.hush()
         await self.set_durably(Property.BEGUN, True)
         self.outages.supervise(self.build_id, section.run())
         expected = section.deployment.origin.forecast_seconds

@@ -18,6 +18,7 @@ class AllowConnections(PhaseStep):
         return await super().act()
 
     async def details(self, section: Outage, report: PhaseReport) -> None:
+        self.pages.speak()
         await self.probes.finish(self.build_id)  # the prober is a client; nobody needs it any more
         outcome = self.outages.outcome(self.build_id)
         if outcome is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import cache
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter
@@ -256,15 +257,19 @@ class FoundApplied(Happened):
 Event = (Landed | HeldBack | Withdrawn | Rehearsed | FailedOnStaging | Offered | Asked | Decided | Approved | Voided
          | Planned | WindowMissed | Hurried | TurnCame | Quiescing | Closed | Ended | FoundApplied)
 
-_EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])
+
+@cache
+def _adapter() -> TypeAdapter[Event]:
+    """Made when it is first needed: a command that reads no events need not wait for it."""
+    return TypeAdapter(Annotated[Event, Field(discriminator="kind")])
 
 
 def to_json(event: Event) -> dict[str, object]:
     """The event as JSON has it."""
-    found: dict[str, object] = _EVENT.dump_python(event, mode="json")
+    found: dict[str, object] = _adapter().dump_python(event, mode="json")
     return found
 
 
 def from_json(value: object) -> Event:
     """The reverse. Raises ValueError for what is no event that this version knows."""
-    return _EVENT.validate_python(value)
+    return _adapter().validate_python(value)

@@ -15,7 +15,7 @@ from downtime.history.stages import Stage, Whose, standing
 from downtime.history.telling import told
 from downtime.lanes import Lane
 from downtime.settings import Settings
-from master.pages import figures, quiet, timeline, wording
+from master.pages import figures, timeline, wording
 from master.pages.source import Source
 from steps.shared.names import FORCED_BY, BuilderName
 
@@ -27,10 +27,6 @@ FEW = 10             # patches: below that, the page explains itself without bei
 ATTEMPTS_SHOWN = 20  # of one patch, the newest; each costs a look into Buildbot's database
 KICKED_SHOWN = 500   # sessions of one report
 
-COSTLY = frozenset({  # tens of milliseconds
-    "show_board", "show_deployment", "show_decisions", "figures.show_charts", "figures.deployments_json",
-    "figures.deployments_csv"})
-
 
 def application(source: Source) -> Flask:
     """All pages over one source. No route ends with an error for what a visitor writes into the address."""
@@ -39,7 +35,7 @@ def application(source: Source) -> Flask:
     app.jinja_env.filters.update(wording.FILTERS)
     app.jinja_env.globals.update(base=source.base_url, Stage=Stage, Whose=Whose, Lane=Lane,
                                  decide_by=FORCED_BY[BuilderName.APPROVE], begin_by=FORCED_BY[BuilderName.BEGIN_NOW])
-    app.before_request(lambda: _quiet(source))
+    app.before_request(lambda: _look(source))
     app.after_request(_guarded)
     app.register_error_handler(404, _not_found)
     _add_board(app, source)
@@ -71,7 +67,7 @@ def _add_board(app: Flask, source: Source) -> None:
     def version() -> Response:
         return jsonify(version=_version(source))
 
-    app.jinja_env.globals["version"] = lambda: g.version if "version" in g else _version(source)
+    app.jinja_env.globals["version"] = lambda: g.version
 
 
 def _add_deployment(app: Flask, source: Source) -> None:
@@ -100,16 +96,9 @@ def _add_decisions(app: Flask, source: Source) -> None:
                                mistakes=mistakes)
 
 
-def _quiet(source: Source) -> Response | None:
-    """In place of a page that is costly to make, while the database is closed."""
-    if request.endpoint not in COSTLY:
-        return None
-    g.version = _version(source)  # before anything else is read: what happens meanwhile is shown with the next look
-    patch_id = quiet.closed_just_now(source.journeys().values(), source.now())
-    if not patch_id:
-        return None
-    return Response(render_template("quiet.html", patch_id=patch_id), status=503,
-                    headers={"Retry-After": "1", "Refresh": "1", "Cache-Control": "no-store"})
+def _look(source: Source) -> None:
+    """Before anything else is read: what happens while a page is made is shown with the next look."""
+    g.version = _version(source)
 
 
 def _order(settings: Settings) -> Order:

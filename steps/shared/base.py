@@ -158,6 +158,10 @@ class RunbookStep(BuildStep):  # type: ignore[misc]
         return cast(services.Probes, self._service(ServiceName.PROBES))
 
     @property
+    def pages(self) -> services.Pages:
+        return cast(services.Pages, self._service(ServiceName.PAGES))
+
+    @property
     def turns(self) -> services.Turns:
         return cast(services.Turns, self._service(ServiceName.TURNS))
 

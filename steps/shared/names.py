@@ -49,6 +49,7 @@ class ServiceName(StrEnum):
     VISITORS = "fastdowntime-visitors"
     JOURNAL = "fastdowntime-journal"
     TURNS = "fastdowntime-turns"
+    PAGES = "fastdowntime-pages"
     PROBES = "fastdowntime-probes"
 
 

@@ -212,3 +212,15 @@ class Probes(Protocol):
 
     def release(self, build_id: int) -> Deferred[None]:
         """Whatever has happened, nothing of it is left when this fires."""
+
+
+class Pages(Protocol):
+    """The web pages, which share the buildmaster's processor."""
+
+    async def hush(self) -> None:
+        """An outage is about to begin: no page is made for some moments. Returns when none is under way, 0.3 s later
+        at the latest.
+        """
+
+    def speak(self) -> None:
+        """It is over."""

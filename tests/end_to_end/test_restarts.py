@@ -57,20 +57,19 @@ def is_at(stage: Stage, build: Build, says: str) -> bool:
     return any(step.state.startswith(says) for step in stage.as_("operator").steps(build))
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_what_was_approved_stays_approved(strict: Stage, number: signal.Signals) -> None:
+def test_what_was_approved_stays_approved(strict: Stage) -> None:
     """One of two approvals, then both and a wait for the window: nobody has to repeat a word, and nothing is deployed
     before its time."""
     patch = next_patch(strict)
     strict.rehearse(patch, text=HARMLESS)
     first = strict.waiting(patch)
     strict.approve(first, "approver")
-    restart(strict, number)
+    restart(strict, signal.SIGKILL)
     second = later_build(strict, first, WAITING)
     again = strict.is_refused(second, "approver")
     strict.approve(second, "architect")
     web.wait(lambda: is_at(strict, second, "waiting for the window") or None, WAITING_SECONDS, "the window's turn")
-    restart(strict, number)
+    restart(strict, signal.SIGTERM)
     third = later_build(strict, second, "waiting for the window")
     before = strict.ledger("production", patch)
     operator = strict.as_("operator")

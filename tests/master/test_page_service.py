@@ -18,7 +18,7 @@ from twisted.web.server import Site
 
 from downtime.settings import Settings
 from master.journal import Journal
-from master.page_service import BUSY, MOST_AT_ONCE, THREADS, Bounded, Pages, Threads
+from master.page_service import BUSY, MOST_AT_ONCE, QUIET, STATUS, THREADS, Bounded, Pages, Threads
 from master.web import add_web
 from tests.builders import until
 from tests.master.pages.told import with_windows
@@ -41,7 +41,8 @@ class SlowPages(TestCase):  # type: ignore[misc]
         self.threads = Threads(reactor)
         self.addCleanup(self.threads.stop)
         root = Resource()
-        root.putChild(b"", Bounded(reactor, self.threads, self._page))
+        for path in (b"", STATUS):
+            root.putChild(path, Bounded(reactor, self.threads, self._page))
         port: Any = reactor.listenTCP(0, Site(root), interface="127.0.0.1")  # type: ignore[attr-defined]
         self.addCleanup(port.stopListening)
         self.port = port.getHost().port
@@ -79,6 +80,19 @@ class SlowPages(TestCase):  # type: ignore[misc]
         self.assertEqual((await fetch(self.port))[0], 200)
 
 
+    async def test_no_page_is_made_while_a_database_is_closed(self) -> None:
+        """It would share the processor with the outage; what a 503 page asks is answered all the same."""
+
+        self.go_on.set()
+        self.threads.quiet_until = reactor.seconds() + 60  # type: ignore[attr-defined]
+        sent_away = await fetch(self.port)
+        status = await fetch(self.port, STATUS.decode())
+        self.threads.quiet_until = 0.0
+        self.assertEqual(sent_away, (503, QUIET))
+        self.assertEqual(status, (200, b"here it is"))
+        self.assertEqual((await fetch(self.port))[0], 200)
+
+
 class ThePagesOfAMaster(RunMasterBase):
     """In a real master."""
 
@@ -113,3 +127,26 @@ class ThePagesOfAMaster(RunMasterBase):
         threads.callInThread(lambda: go_on.wait(60))
         await pages.disownServiceParent()
         self.assertFalse(pages.running)
+
+    async def test_an_outage_waits_a_moment_for_the_pages_under_way(self) -> None:
+        """And for no page any longer than that."""
+
+        pages = await self.start(a_settings(Path.cwd()))
+        threads, go_on = pages._threads, Event()
+        assert threads is not None
+        self.addCleanup(go_on.set)
+        threads.callInThread(lambda: go_on.wait(60))
+        hushing = Deferred.fromCoroutine(pages.hush())
+        waited = not hushing.called
+        self.assertTrue(threads.quiet)
+        go_on.set()
+        await hushing
+        self.assertTrue(waited)
+        self.assertEqual(threads.under_way, 0)
+        stuck = Event()
+        self.addCleanup(stuck.set)
+        threads.callInThread(lambda: stuck.wait(60))
+        await pages.hush()
+        self.assertEqual(threads.under_way, 1)
+        pages.speak()
+        self.assertFalse(threads.quiet)
