@@ -21,6 +21,7 @@ from downtime.history.events import (
     Event,
     FailedOnStaging,
     HeldBack,
+    OfAttempt,
     Planned,
     Quiescing,
     Voided,
@@ -57,7 +58,7 @@ def announced_before(events: Sequence[Event], planned: Planned) -> datetime | No
     `events` are all of the journal, oldest first; the plan itself may be among them.
     """
     for event in reversed(events):
-        if event is planned or getattr(event, "request_id", None) != planned.request_id:
+        if event is planned or not isinstance(event, OfAttempt) or event.request_id != planned.request_id:
             continue
         if isinstance(event, Voided):
             return None
@@ -67,8 +68,9 @@ def announced_before(events: Sequence[Event], planned: Planned) -> datetime | No
 
 
 def _attempt_of(event: Event, journey: Journey) -> Attempt | None:
-    request_id = getattr(event, "request_id", None)
-    return next((each for each in journey.attempts if each.request_id == request_id), None)
+    if not isinstance(event, OfAttempt):
+        return None
+    return next((each for each in journey.attempts if each.request_id == event.request_id), None)
 
 
 def _of_landing(event: HeldBack | FailedOnStaging, journey: Journey, url: str) -> Notice:

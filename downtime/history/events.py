@@ -49,6 +49,13 @@ class Happened:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OfAttempt(Happened):
+    """What belongs to one attempt, known by its build request, which stays the same over a restart."""
+
+    request_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Landed(Happened):
     """It has arrived on the branch, and the buildmaster has seen it."""
 
@@ -107,19 +114,17 @@ class FailedOnStaging(Happened):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Offered(Happened):
+class Offered(OfAttempt):
     """A deployment of it was asked for, by its rehearsal or by an operator: an attempt, known by its request."""
 
-    request_id: int
     requested_by: tuple[str, ...]
     kind: Literal["offered"] = "offered"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked(Happened):
+class Asked(OfAttempt):
     """A build of the attempt waits for somebody's word. After a restart it waits again, with another build id."""
 
-    request_id: int
     build_id: int
     build_url: str
     digest: str
@@ -131,10 +136,9 @@ class Asked(Happened):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decided(Happened):
+class Decided(OfAttempt):
     """Somebody's word about an attempt, whether it counted or not."""
 
-    request_id: int
     build_id: int
     digest: str
     by: str
@@ -147,10 +151,9 @@ class Decided(Happened):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Approved(Happened):
+class Approved(OfAttempt):
     """Every word that it needs is there: it goes on as soon as it is its turn."""
 
-    request_id: int
     by: tuple[str, ...]
     override: bool = False
     signoff: bool = False
@@ -158,75 +161,67 @@ class Approved(Happened):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Voided(Happened):
+class Voided(OfAttempt):
     """What was approved is not what would run any more, or the approval is too old: it counts no longer."""
 
-    request_id: int
     reason: str
     kind: Literal["voided"] = "voided"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Planned(Happened):
+class Planned(OfAttempt):
     """It is approved and has to wait: for patches before it, or for a window."""
 
-    request_id: int
     behind: tuple[str, ...] = ()        # the patches that must be in production before it
     begins_at: datetime | None = None   # of the downtime; None while it is not known
     kind: Literal["planned"] = "planned"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WindowMissed(Happened):
+class WindowMissed(OfAttempt):
     """It was to begin in a window and did not."""
 
-    request_id: int
     begins_at: datetime  # of the window that was missed
     reason: str
     kind: Literal["window missed"] = "window missed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hurried(Happened):
+class Hurried(OfAttempt):
     """An operator lets it begin now, outside its window."""
 
-    request_id: int
     by: str
     reason: str
     kind: Literal["hurried"] = "hurried"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TurnCame(Happened):
+class TurnCame(OfAttempt):
     """It goes on by itself from here; where its master dies now, somebody is asked again."""
 
-    request_id: int
     kind: Literal["turn came"] = "turn came"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Quiescing(Happened):
+class Quiescing(OfAttempt):
     """The background tasks are being stopped."""
 
-    request_id: int
     begins_at: datetime  # of the downtime
     kind: Literal["quiescing"] = "quiescing"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Closed(Happened):
+class Closed(OfAttempt):
     """New connections are prevented (cold), or its statements are being applied while clients work (live)."""
 
-    request_id: int
     expected_seconds: float
     kind: Literal["closed"] = "closed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ended(Happened):
+class Ended(OfAttempt):
     """The attempt is over; at most background tasks are being resumed."""
 
-    request_id: int
     build_id: int
     build_url: str
     outcome: Outcome
