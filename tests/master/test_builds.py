@@ -13,9 +13,10 @@ from buildbot.process.results import CANCELLED, FAILURE, RETRY, SUCCESS, WARNING
 from buildbot.test.util.integration import RunMasterBase
 
 from downtime import errors
+from downtime.history.events import Offered, Outcome
 from downtime.phases import Report
 from master.approvals import Approvals
-from master.builds import DeploymentBuild
+from master.builds import SHUTDOWN, DeploymentBuild
 from master.journal import Journal
 from master.outages import Outages
 from master.probes import Probes
@@ -72,6 +73,31 @@ class Stopped(BuildStep):  # type: ignore[misc]
         return SUCCESS
 
 
+class ShutDown(BuildStep):  # type: ignore[misc]
+    """The master is stopped when the step has hardly begun; a second build succeeds."""
+
+    builds_begun: ClassVar[list[int]] = []
+
+    async def run(self) -> int:
+        self.builds_begun.append(self.build.buildid)
+        if len(self.builds_begun) == 1:
+            await self.build.stopBuild(SHUTDOWN)
+        return SUCCESS
+
+
+class RolledBack(BuildStep):  # type: ignore[misc]
+    """An attempt that a later build has found rolled back; when it was closed nobody has written down."""
+
+    async def run(self) -> int:
+        journal = self.master.service_manager.namedServices[Journal.name]
+        await journal.record(Offered(at=datetime(2022, 11, 1, 8, 30, tzinfo=UTC), patch_id="patch-1",
+                                     request_id=self.build.requests[0].id, requested_by=("developer",)))
+        self.setProperty(Property.PATCH, "patch-1", "test")
+        self.setProperty(Property.BEGUN, True, "test")
+        self.setProperty(Property.APPLIED, False, "test")
+        return FAILURE
+
+
 async def an_outage(*, applied: bool) -> Report:
     error = None if applied else errors.Aborted(phase="apply patch", reason="stopped", left=errors.Left.REOPENED)
     return Report(phases=(), started_at=datetime(2022, 11, 1, 8, 30, tzinfo=UTC), outage_seconds=0.25,
@@ -117,6 +143,22 @@ class ADeploymentsBuild(RunMasterBase):
         turn on the database, so the first has given it back."""
 
         self.assertEqual(await self.results_of_builds(begun=False), [RETRY, SUCCESS])
+
+    async def test_what_had_hardly_begun_when_the_master_stopped_is_built_again(self) -> None:
+        """Buildbot calls it cancelled, and nobody has cancelled it."""
+        ShutDown.builds_begun.clear()
+        await self.set_up(ShutDown())
+        await self.doForceBuild()
+
+        self.assertEqual([build["results"] for build in await self.master.data.get(("builds",))], [RETRY, SUCCESS])
+
+    async def test_what_is_known_to_be_rolled_back_was_aborted(self) -> None:
+        """Not "unknown": an operator would look for a database that is left closed."""
+        await self.build_of(RolledBack())
+        journey = self.master.service_manager.namedServices[Journal.name].journey("patch-1")
+        (attempt,) = journey.attempts
+
+        self.assertEqual(attempt.ended.outcome, Outcome.ABORTED)
 
     async def test_a_build_that_lost_its_worker_says_what_came_of_the_patch(self) -> None:
         """Not "lost connection": the outage went on in the service, and its report is the build's last word."""
