@@ -202,8 +202,9 @@ async def connect(target: Target, *, application_name: str, statement_timeout_se
         keywords = await parameters.of_session(
             target, application_name=application_name, statement_timeout_seconds=statement_timeout_seconds,
             settings={**(settings or {}), **more}, resolve_seconds=connect_seconds, reactor=reactor)
-        return Node(await _open(keywords, target.label, connect_seconds, reactor), target, reactor, deadline_seconds=(
-            None if statement_timeout_seconds is None else statement_timeout_seconds + CLIENT_GRACE_SECONDS))
+        return await open_session(
+            keywords, target, connect_seconds=connect_seconds, reactor=reactor, deadline_seconds=(
+                None if statement_timeout_seconds is None else statement_timeout_seconds + CLIENT_GRACE_SECONDS))
 
     node = await opened()
     if await _has_a_transaction_timeout(node):
@@ -212,11 +213,13 @@ async def connect(target: Target, *, application_name: str, statement_timeout_se
     return node
 
 
-async def _open(keywords: Mapping[str, Any], label: str, seconds: float, reactor: Any) -> _Connection:
-    connection = _Connection(reactor=reactor)
+async def open_session(keywords: Mapping[str, Any], target: Target, *, connect_seconds: float,
+                       deadline_seconds: float | None, reactor: Any) -> Node:
+    """A session with what libpq is given: `connect` for what is a server, `downtime.pooler` for what looks like one."""
+    connection, label = _Connection(reactor=reactor), target.label
     try:
-        await _within(reactor, connection.connect(**keywords), seconds, connection, label, "connect")
-        return connection
+        await _within(reactor, connection.connect(**keywords), connect_seconds, connection, label, "connect")
+        return Node(connection, target, reactor, deadline_seconds=deadline_seconds)
     except errors.NodeError as error:
         if connection.pollable() is not None:
             connection.close()  # it stays in the reactor otherwise

@@ -44,6 +44,15 @@ async def of_session(target: Target, *, application_name: str, statement_timeout
     return keywords if target.password is None else {**keywords, "password": target.password}
 
 
+async def of_console(target: Target, *, application_name: str, resolve_seconds: float, reactor: Any) -> dict[str, Any]:
+    """The same for the console of a PgBouncer, which takes no start-up options. Raises as `of_session` does."""
+    parameters = await _with_addresses(target, reactor, resolve_seconds)
+    keywords: dict[str, Any] = {**parameters, **KEEPALIVES, "application_name": application_name,
+                                "client_encoding": "UTF8"}
+    keywords.pop("options", None)
+    return keywords if target.password is None else {**keywords, "password": target.password}
+
+
 def milliseconds(seconds: float) -> str:
     """A duration as PostgreSQL's timeouts want it; at least 1, because 0 means "never"."""
     return f"{max(1, round(seconds * 1000))}ms"

@@ -99,7 +99,7 @@ def secret_warnings(path: str, file: SecretFile | None) -> Iterator[str]:
         yield f"{path}: {file.path} is open to other users of this machine; chmod 600 {file.path}."
 
 
-def _target(given: Any) -> Target:
+def target(given: Any) -> Target:
     """The connection without its password, and the password apart from it."""
     if not isinstance(given, str) or not given.strip():
         raise ValueError("should be a connection string, for example postgresql://user@host:5432/database")
@@ -228,7 +228,7 @@ PathBesideSettings = Annotated[Path, AfterValidator(_beside_settings)]
 PathInRepository = Annotated[Text, AfterValidator(_path_in_repository)]
 UrlWithPassword = Annotated[Text, Field(repr=False), PlainSerializer(without_password)]  # it may contain one
 Secret = Annotated[SecretFile, PlainValidator(_read_secret), PlainSerializer(lambda file: str(file.path))]
-Connection = Annotated[Target, PlainValidator(_target), PlainSerializer(lambda target: target.dsn)]
+Connection = Annotated[Target, PlainValidator(target), PlainSerializer(lambda found: found.dsn)]
 Connections = Annotated[tuple[Connection, ...], BeforeValidator(_no_list)]
 CommandLine = Annotated[str, PlainValidator(_command)]
 Commands = Annotated[tuple[CommandLine, ...], BeforeValidator(_no_list)]

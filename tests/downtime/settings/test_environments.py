@@ -140,15 +140,6 @@ def test_unverified_connection_to_another_host_is_warned_of(dsn: str, load_with:
     assert warning.startswith(f"{PRODUCTION}.database: connects to another host without sslmode=verify-full")
 
 
-def test_keys_without_effect_yet_are_warned_of(load_with: LoadWith) -> None:
-    """Nobody relies on replicas or poolers being looked after before they are."""
-
-    settings = load_with({f"{PRODUCTION}.replicas": ["postgresql://patcher@localhost:5434/app"],
-                          f"{PRODUCTION}.poolers": ["postgresql://pgbouncer@localhost:6432/pgbouncer"]})
-    assert settings.warnings == (
-        f"{PRODUCTION}.replicas: accepted, but this version does not act on it yet.",
-        f"{PRODUCTION}.poolers: accepted, but this version does not act on it yet.")
-
 
 def test_staging_and_production_are_never_the_same_database(problems_with: ProblemsWith) -> None:
     """However the two are written, a rehearsal must not be a deployment."""
@@ -166,13 +157,6 @@ def test_closing_gate_on_a_shared_server_is_warned_of(load_with: LoadWith) -> No
     assert load_with({**same_server, "environments.staging.gate": "refuse"}).warnings == ()
 
 
-def test_command_is_a_string_or_a_list_of_words(load_with: LoadWith) -> None:
-    """Either way it comes out as the shell reads it."""
-
-    settings = load_with({f"{PRODUCTION}.quiesce.stop": ["systemctl stop 'import'", ["touch", "a b"]]})
-    assert settings.environment("production").quiesce.stop == ("systemctl stop 'import'", "touch 'a b'")
-
-
 @pytest.mark.parametrize(("key", "value", "problem"), [
     ("windows.cron", ["30 8 * * mon-fri", "61 8 * * *"], "windows.cron[1]: should be five cron fields"),
     ("windows.cron", ["0 0 30 2 *"], "windows.cron[0]: should be five cron fields"),
@@ -180,14 +164,10 @@ def test_command_is_a_string_or_a_list_of_words(load_with: LoadWith) -> None:
     ("windows.timezone", "Mars/Olympus", "windows.timezone: is no known time zone"),
     ("windows.timezone", "../UTC", "windows.timezone: is no known time zone"),
     ("windows.minutes", 0, "windows.minutes: Input should be greater than 0"),
-    ("quiesce.stop", [["sleep", 5]], "quiesce.stop[0]: should be a command"),
-    ("quiesce.stop", "sleep 5", "quiesce.stop: should be a list"),
     ("drain_seconds", -1, "drain_seconds: Input should be greater than or equal to 0"),
 ])
-def test_times_and_commands_are_judged(
-    key: str, value: object, problem: str, problems_with: ProblemsWith,
-) -> None:
-    """A window that never comes or a command that cannot run is told when the master starts, not at half past eight."""
+def test_times_are_judged(key: str, value: object, problem: str, problems_with: ProblemsWith) -> None:
+    """A window that never comes is told when the master starts, not at half past eight."""
 
     changes = {f"{PRODUCTION}.windows": {"cron": ["30 8 * * mon-fri"], "minutes": 30}, f"{PRODUCTION}.{key}": value}
     (told,) = problems_with(changes)
