@@ -182,22 +182,26 @@ class Server:
         lines = [f"{name} = '{value}'\n" for name, value in {**settings, "port": str(self.port)}.items()]
         with (self.data / "postgresql.conf").open("a") as configuration:
             configuration.writelines(lines)
+        self._remember()
+
+    def _remember(self) -> None:
+        """For `open`."""
         with _private_file(self.folder / "server.json") as file:
             json.dump({"version": self.installation.version, "release": self.installation.release,
                        "bin": str(self.installation.bin), "port": self.port,
                        "superuser_password": self.superuser_password}, file)
 
-    def _run(self, program: str, *arguments: object) -> None:
-        done = subprocess.run([self.installation.bin / program, *map(str, arguments)], **self._as_server(),
+    def _run(self, program: str, *arguments: object, **environment: str) -> None:
+        done = subprocess.run([self.installation.bin / program, *map(str, arguments)], **self._as_server(**environment),
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                               check=False)
         if done.returncode != 0:
             raise ServerError(f"{program} of {self.installation} failed on {self.data}:\n"
                               f"{done.stdout}{self._log_tail()}")
 
-    def _as_server(self) -> dict[str, Any]:
+    def _as_server(self, **environment: str) -> dict[str, Any]:
         """How our children run: unprivileged, in their own folder, blind to our PG* variables."""
-        return {**unprivileged(), "cwd": self.folder, "env": without_postgres_variables()}
+        return {**unprivileged(), "cwd": self.folder, "env": without_postgres_variables(**environment)}
 
     def _log_tail(self) -> str:
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []

@@ -26,7 +26,8 @@ SELECT current_user AS role,
            pg_catalog.has_table_privilege(pg_catalog.to_regclass('fastdowntime.ledger')::oid, 'SELECT')
            AND pg_catalog.has_table_privilege(pg_catalog.to_regclass('fastdowntime.ledger')::oid, 'INSERT')
        END, false) AS may_record,
-       NOT EXISTS (SELECT FROM (VALUES ('ledger', 'rehearsed_seconds'), ('ledger', 'forecast_seconds')) AS needed(t, a)
+       NOT EXISTS (SELECT FROM (VALUES ('ledger', 'rehearsed_seconds'), ('ledger', 'forecast_seconds'),
+                                       ('held', 'undo')) AS needed(t, a)
                     WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_attribute AS there
                                         JOIN pg_catalog.pg_class c ON c.oid = attrelid AND relname = needed.t
                                         JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace
@@ -41,8 +42,6 @@ SELECT current_user AS role,
       pg_catalog.to_regnamespace('fastdowntime')::oid, 'USAGE') AS usable) AS schema
  WHERE d.datname = current_database()
 """
-
-COUNT_STANDBYS = "SELECT count(*) AS standbys FROM pg_catalog.pg_stat_replication WHERE state = 'streaming'"
 
 # Which of these names is no role of the server. Reads pg_roles.
 SELECT_UNKNOWN_USERS = """
@@ -63,7 +62,7 @@ class Observation:
     in_recovery: bool
     may_hold: bool
     may_record: bool
-    ledger_is_current: bool   # not made by an older version
+    ledger_is_current: bool   # neither it nor what is beside it was made by an older version
     is_superuser: bool
     superusers: Sequence[str]
     prepared_transactions: Sequence[str]
@@ -99,9 +98,6 @@ async def warnings(node: Node, rules: sessions.Rules) -> tuple[str, ...]:
         unknown = await node.execute(SELECT_UNKNOWN_USERS, (sorted(users),))
         found += [f"warning: users.{key} names {row['name']!r}, which is no role of {node.label}: correct it, or"
                   " nobody is protected by it" for row in unknown.rows]
-    if standbys := (await node.execute(COUNT_STANDBYS)).scalar:
-        found.append(f"warning: {standbys} standbys follow this server: the gate closes for their new clients, too, and"
-                     " opens there when they have replayed it")
     return tuple(found)
 
 
