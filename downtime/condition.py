@@ -9,14 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from downtime import deployment_lock, indexes, ledger, marker
+from downtime import deployment_lock, held, indexes, ledger, marker
+from downtime.held import Holding
 from downtime.marker import Door
 from downtime.node import Node, connect
 from downtime.target import Target
 
 # Who holds the lease of a database (see downtime.guard); to be asked in the maintenance database. Takes no lock.
 SELECT_LEASE_HOLDER = f"""
-SELECT a.pid, a.application_name AS application
+SELECT a.pid, a.application_name AS application, a.backend_start AS started_at
   FROM pg_catalog.pg_locks l
   JOIN pg_catalog.pg_database d ON l.objid = d.oid AND d.datname = %s
   JOIN pg_catalog.pg_stat_activity a USING (pid)
@@ -39,6 +40,7 @@ class Inside:
     waiting_clients: int
     invalid_indexes: tuple[str, ...]          # that nobody is building
     entries: tuple[ledger.Entry, ...] | None  # oldest first; None: it has no ledger
+    held: tuple[Holding, ...] = ()            # outside the database, by a deployment that is under way or died
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +55,11 @@ class Condition:
     def closed_by_dead_run(self) -> bool:
         """An operator has to reopen it."""
         return self.door.closed_by_us and not self.door.open and not self.lease_held
+
+    @property
+    def held_by_dead_run(self) -> tuple[Holding, ...]:
+        """What an operator has to let go on."""
+        return self.inside.held if self.inside is not None and self.inside.deployer is None else ()
 
 
 async def observe(target: Target, *, reactor: Any = None) -> Condition:
@@ -78,12 +85,15 @@ async def _look_at_door(node: Node, database: str) -> tuple[Door, bool]:
 async def _look_inside(target: Target, reactor: Any) -> Inside:
     node = await connect(target, application_name="fastdowntime status", reactor=reactor)
     try:
+        before = await held.read(node)
         deployer = await deployment_lock.holder(node, target.database)
         return Inside(
             deployer=deployment_lock.describe(deployer) if deployer is not None else None,
             waiting_clients=(await node.execute(COUNT_WAITING_CLIENTS)).scalar,
             invalid_indexes=tuple(map(str, await indexes.invalid(node))),
-            entries=await _entries(node))
+            entries=await _entries(node),
+            # a deployment writes its rows with the lock and removes them before it gives that back
+            held=tuple(each for each in await held.read(node) if each in before))
     finally:
         node.close()
 

@@ -22,6 +22,16 @@ EXCEPTION WHEN insufficient_privilege THEN
 END
 $fastdowntime$;
 
+-- With serve_reads the hot standbys pause their replay for the outage; they have these rights from here. Needs a
+-- superuser; without it serve_reads is refused.
+DO $fastdowntime$
+BEGIN
+    GRANT EXECUTE ON FUNCTION pg_catalog.pg_wal_replay_pause(), pg_catalog.pg_wal_replay_resume() TO {role};
+EXCEPTION WHEN insufficient_privilege THEN
+    RAISE NOTICE 'role % may not pause the replay of standbys: %', {role_literal}, SQLERRM;
+END
+$fastdowntime$;
+
 BEGIN;
 
 -- The schema and what is in it belong to the one who runs this, so that no patch can drop or rewrite the ledger.
@@ -71,5 +81,17 @@ CREATE TABLE IF NOT EXISTS fastdowntime.live_begun (
     PRIMARY KEY (id, sha256, statement)
 );
 GRANT SELECT, INSERT ON fastdowntime.live_begun TO {role};
+
+-- One row per thing outside this database that a deployment holds: a paused pooler, a standby whose replay is paused.
+-- Written before it is paused and removed when it goes on; what a dead deployment leaves is undone from here.
+CREATE TABLE IF NOT EXISTS fastdowntime.held (
+    kind  text NOT NULL CHECK (kind IN ('pooler', 'replay')),
+    place text NOT NULL,         -- host:port/database of its console, or of the standby
+    undo  jsonb NOT NULL,        -- what has to be known to undo it; no password
+    "by"  text NOT NULL,         -- which deployment
+    since timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    PRIMARY KEY (kind, place)
+);
+GRANT SELECT, INSERT, UPDATE, DELETE ON fastdowntime.held TO {role};
 {gate_section}
 COMMIT;

@@ -27,7 +27,7 @@ class Reopen(RunbookStep):
             environment = self.settings.environment(name)
         except KeyError:
             raise UnknownEnvironment(name=name) from None
-        recovered = await recovery.reopen(environment.target, reactor=self.master.reactor)
+        recovered = await recovery.reopen_all(environment, reactor=self.master.reactor)
         await self.write("recovery", "\n".join(recovered.lines))
         self.say(recovered.lines[-1], headline=recovered.lines[-1])
         return SUCCESS

@@ -7,6 +7,7 @@ What the commands share:
     output        progress to standard error, the answer to standard output
     interruption  what Ctrl-C does, above all while a database is closed
     reports       an outage's report as text and as JSON
+    standings     what status has seen, as text and as JSON
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 async def run(context: Context, arguments: argparse.Namespace) -> ExitStatus:
     environment = context.environment()
     with context.interruption.postponed("the database to open"):
-        recovered = await recovery.reopen(environment.target, reactor=context.reactor)
+        recovered = await recovery.reopen_all(environment, reactor=context.reactor)
     context.output.answer("\n".join(recovered.lines), environment=environment.name,
                           database=environment.target.label, changed=recovered.changed, found=recovered.lines)
     return ExitStatus.DONE

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from downtime import condition, deployment_lock, errors, ledger, node
+from downtime import condition, deployment_lock, errors, held, ledger, node
 from downtime.condition import Inside
 from downtime.target import Target
+from tests.builders import until
 from tests.databases import Database, MakeDatabase
 
 
@@ -49,3 +50,22 @@ async def test_a_server_that_is_not_there_cannot_be_looked_at() -> None:
     """An error of ours, and no made-up condition."""
     with pytest.raises(errors.CannotConnect):
         await condition.observe(Target(dsn="postgresql://patcher@127.0.0.1:1/app"))
+
+
+@pytest.mark.parametrize("lives", [True, False])
+async def test_what_is_held_is_a_dead_runs_only_where_nobody_deploys(lives: bool, database: Database) -> None:
+    """The row is the same; who holds the deployment lock decides."""
+    deployer = await node.connect(database.target, application_name="fastdowntime host 1 patch-1")
+    await deployment_lock.take(deployer)
+    holding = held.of_replay(Target(dsn="postgresql://patcher@standby/app"), by="by a test")
+    await held.write(deployer, [holding])
+    if not lives:
+        deployer.close()
+        await until(lambda: database.admin_sql("SELECT 1 FROM pg_locks WHERE locktype = 'advisory'") == [],
+                    "the deployment lock coming free")
+    seen = await condition.observe(database.target)
+    deployer.close()
+
+    assert seen.inside is not None
+    assert [each.place for each in seen.inside.held] == [holding.place]
+    assert seen.held_by_dead_run == (() if lives else seen.inside.held)

@@ -113,6 +113,20 @@ async def test_a_ledger_of_an_older_version_is_noticed_and_install_brings_it_up_
         ("patch-0", None, None)]
 
 
+async def test_an_installation_without_a_place_for_what_is_held_is_an_older_one(database: Database) -> None:
+    """Nobody could undo what a dead run has paused; the words are the same, and so is the help."""
+    database.admin_sql("DROP TABLE fastdowntime.held")
+    node = await a_node(database.target)
+    try:
+        older = preflight.judge_server(await preflight.observe(node), gate="hold")
+        database.install("hold")
+        current = preflight.judge_server(await preflight.observe(node), gate="hold")
+    finally:
+        node.close()
+
+    assert (len(older), "run install again" in older[0], current) == (1, True, [])
+
+
 @pytest.mark.parametrize(("right", "may_record"), [("SELECT", False), ("INSERT", False), ("SELECT, INSERT", True)])
 async def test_a_ledger_that_may_only_be_read_or_only_be_written_will_not_do(database: Database, right: str,
                                                                              may_record: bool) -> None:

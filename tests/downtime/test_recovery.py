@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
+from demo.pgbouncer import PgBouncer
 from demo.proxy import Proxy
-from downtime import deployment_lock, gate, marker, recovery
+from demo.servers import Server
+from downtime import deployment_lock, errors, gate, held, marker, recovery
+from downtime.pooler import Pause
+from downtime.target import Target
 from tests.builders import a_node, until
-from tests.databases import Database
+from tests.databases import Database, MakeDatabase
 from tests.downtime.outages import through
+from tests.downtime.watched import a_pause, rows
+from tests.master.settings_for_tests import a_settings
+from tests.poolers import console_of, paused
+from tests.standbys import Replicated
 
 
 def set_open(database: Database, word: str) -> None:
@@ -153,3 +165,108 @@ async def test_a_door_that_an_administrator_closes_meanwhile_stays_closed(databa
     set_open(database, "true")
 
     assert (recovered.changed, still_closed) == (False, True)
+
+
+async def left_by_a_dead_run(database: Database, *pauses: Pause, replays: Sequence[Target] = ()) -> None:
+    """The rows of one whose watchdog has died, too; what they name is the test's to pause."""
+    node = await a_node(database.target)
+    await held.write(node, [*(held.of_pause(each, by="by a dead run") for each in pauses),
+                            *(held.of_replay(each, by="by a dead run") for each in replays)])
+    node.close()
+
+
+async def test_a_pooler_that_a_dead_run_has_paused_goes_on(pooler: PgBouncer, database: Database) -> None:
+    """Told with since when and by whom; a second run finds nothing to do."""
+    await left_by_a_dead_run(database, a_pause(pooler, database))
+    pooler.admin(f"PAUSE {database.name}")
+    recovered = await recovery.reopen(database.target, places=[console_of(pooler)])
+    left = (paused(pooler), rows(database))
+    again = await recovery.reopen(database.target, places=[console_of(pooler)])
+
+    assert left == (set(), [])
+    assert (recovered.changed, again.changed) == (True, False)
+    assert f"pooler {console_of(pooler).label} is paused since" in recovered.lines[1]
+    assert f'"{database.name}" resumed' in recovered.lines[2]
+
+
+async def test_a_closed_database_is_opened_before_its_pooler_goes_on(pooler: PgBouncer, database: Database) -> None:
+    """Whoever is behind it finds it open."""
+    await left_by_a_dead_run(database, a_pause(pooler, database))
+    pooler.admin(f"PAUSE {database.name}")
+    mark(database)
+    set_open(database, "false")
+    recovered = await recovery.reopen(database.target, places=[console_of(pooler)])
+
+    assert (is_open(database), paused(pooler), rows(database)) == (True, set(), [])
+    assert recovered.lines[1] == f"{database.name} accepts connections again"
+    assert recovered.lines[2].startswith(f"pooler {console_of(pooler).label} is paused")
+
+
+async def test_nothing_is_let_go_of_while_somebody_deploys(pooler: PgBouncer, database: Database) -> None:
+    """What is held is then a living deployer's, or will be in a moment."""
+    await left_by_a_dead_run(database, a_pause(pooler, database))
+    pooler.admin(f"PAUSE {database.name}")
+    deployer = await a_node(database.target)
+    await deployment_lock.take(deployer)
+    with pytest.raises(deployment_lock.DeploymentUnderWay):
+        await recovery.reopen(database.target, places=[console_of(pooler)])
+    still_paused = paused(pooler)
+    deployer.close()
+
+    assert still_paused == {database.name}
+    assert len(rows(database)) == 1
+
+
+async def test_what_cannot_be_reached_keeps_its_row_and_nothing_else_waiting(pooler: PgBouncer, database: Database
+                                                                            ) -> None:
+    """All others go on; exit status 4 names the one that does not, and a later run comes back to it."""
+    away = Target(dsn="postgresql://admin@127.0.0.1:1/pgbouncer")
+    await left_by_a_dead_run(database, replace(a_pause(pooler, database), console=away), a_pause(pooler, database))
+    pooler.admin(f"PAUSE {database.name}")
+    with pytest.raises(recovery.StillHeld, match=r"127\.0\.0\.1:1/pgbouncer") as caught:
+        await recovery.reopen(database.target, places=[away, console_of(pooler)])
+
+    assert (paused(pooler), [place for _, place, _ in rows(database)]) == (set(), [away.label])
+    assert (caught.value.exit_status, caught.value.left) == (errors.ExitStatus.NEEDS_OPERATOR, errors.Left.OPEN)
+
+
+async def test_nobody_connects_to_where_only_a_row_says(pooler: PgBouncer, database: Database) -> None:
+    """A patch may have written it, and our password would go there; the operator is told what to type."""
+    await left_by_a_dead_run(database, a_pause(pooler, database))
+    pooler.admin(f"PAUSE {database.name}")
+    with pytest.raises(recovery.StillHeld, match="the settings name no such server any more"):
+        await recovery.reopen(database.target, places=[])
+
+    assert paused(pooler) == {database.name}
+
+
+async def test_standbys_of_a_dead_run_replay_again(replicated: Replicated) -> None:
+    """They have served reads through an outage of which nobody is left."""
+    first, second = replicated.standbys
+    await left_by_a_dead_run(replicated.database, replays=replicated.targets)
+    replicated.await_replay()
+    first.admin_sql("SELECT pg_wal_replay_pause()")
+    recovered = await recovery.reopen(replicated.database.target, places=replicated.targets)
+
+    assert [standby.admin_sql("SELECT pg_is_wal_replay_paused()") for standby in (first, second)] == 2 * [[(False,)]]
+    assert rows(replicated.database) == []
+    assert [line for line in recovered.lines if line.endswith("is resumed")] == [
+        f"replay on the standby {replicated.targets[0].label} is resumed"]
+
+
+async def test_all_databases_of_an_environment_are_looked_at(tmp_path: Path, server: Server,
+                                                             make_database: MakeDatabase) -> None:
+    """The canary and those that get the same patches; one that does not answer keeps no other closed."""
+    databases = [make_database(server, gate="refuse") for _ in range(2)]
+    environment = a_settings(tmp_path, environments={
+        "staging": {"database": "postgresql://patcher@localhost:1/app"},
+        "production": {"database": databases[0].dsn_of("patcher"), "fleet": {"databases": [
+            {"name": "away", "database": "postgresql://patcher@localhost:1/away"},
+            {"name": "other", "database": databases[1].dsn_of("patcher")}]}}}).environment("production")
+    for each in databases:
+        mark(each)
+        set_open(each, "false")
+    with pytest.raises(errors.CannotConnect, match="cannot connect to localhost:1/"):
+        await recovery.reopen_all(environment)
+
+    assert list(map(is_open, databases)) == [True, True]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import select
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,14 +18,18 @@ from twisted.internet import reactor
 from twisted.logger import globalLogPublisher
 
 from demo import application
-from downtime import errors, guard, marker
+from demo.pgbouncer import ADMINISTRATOR, CONSOLE, PgBouncer
+from demo.servers import Server
+from downtime import errors, guard, held, marker
 from downtime.node import CONNECT_SECONDS
 from downtime.phases import Report
 from master.outages import Outages
 from master.recovery import LOOK_EVERY_SECONDS, Recovery
 from tests.builders import a_node, pause, until
-from tests.databases import Database
+from tests.databases import Database, MakeDatabase
+from tests.downtime.watched import a_pause, rows
 from tests.master.settings_for_tests import a_settings
+from tests.poolers import paused
 
 
 class AMaster(MasterService):  # type: ignore[misc]
@@ -35,19 +40,23 @@ class AMaster(MasterService):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()
         self.reactor = reactor
+        self.config = SimpleNamespace(services={})
         self.service_manager = BuildbotServiceManager()
 
 
 @asynccontextmanager
-async def a_master(folder: Path, database: Database, *, port: int | None = None,
-                   others: tuple[Any, ...] = ()) -> AsyncIterator[Recovery]:
+async def a_master(folder: Path, database: Database, *, port: int | None = None, others: tuple[Any, ...] = (),
+                   pooler: PgBouncer | None = None, tenants: Sequence[Database] = ()) -> AsyncIterator[Recovery]:
     """A running one whose production is the database; `port` leads to it by a detour. Its staging is always open."""
     staging = database.server.dsn(user=application.PATCHER, database="postgres",
                                   password=application.password_of(application.PATCHER))
     production = database.dsn_of(application.PATCHER).replace(
         f":{database.server.port}/", f":{port or database.server.port}/")
     settings = a_settings(folder, environments={
-        "staging": {"database": staging}, "production": {"database": production, "gate": "refuse"}})
+        "staging": {"database": staging},
+        "production": {"database": production, "gate": "refuse", "poolers": [
+            pooler.dsn(user=ADMINISTRATOR, database=CONSOLE)] if pooler is not None else [], "fleet": {"databases": [
+                {"name": each.name, "database": each.dsn_of(application.PATCHER)} for each in tenants]}}})
     master, recovery = AMaster(), Recovery(settings=settings)
     await master.service_manager.setServiceParent(master)
     for service in (recovery, *others):
@@ -95,6 +104,21 @@ async def test_a_closed_database_is_opened_at_the_start(tmp_path: Path, database
     await close(database)
     async with a_master(tmp_path, database):
         await until(lambda: is_open(database), "the database being opened")
+
+
+async def test_every_database_that_gets_the_same_patches_is_opened(tmp_path: Path, server: Server,
+                                                                   make_database: MakeDatabase) -> None:
+    """Until then nobody believes that production is open."""
+
+    canary, *tenants = (make_database(server, gate="refuse") for _ in range(3))
+    for database in (canary, *tenants):
+        await close(database)
+    async with a_master(tmp_path, canary, tenants=tenants) as recovery:
+        doubted = recovery.in_doubt("production")
+        await until(lambda: all(map(is_open, (canary, *tenants))), "all databases being opened")
+        await until(lambda: not recovery.in_doubt("production"), "nobody doubting it any more")
+
+    assert doubted
 
 
 async def test_a_server_that_is_down_at_the_start_is_asked_until_it_answers(tmp_path: Path, doomed: Database) -> None:
@@ -196,6 +220,24 @@ async def test_an_outage_that_ended_in_the_dark_is_looked_after(
                 assert not as_a_report
             await until(lambda: is_open(database), "the database being opened")
             await outages.release(1)
+
+
+async def test_a_pooler_that_was_left_paused_goes_on_when_it_can_be_reached(tmp_path: Path, database: Database,
+                                                                            pooler: PgBouncer) -> None:
+    """The whole machine had died, the watchdog too; the pooler starts later than the master and is still paused."""
+    node = await a_node(database.target)
+    await held.write(node, [held.of_pause(a_pause(pooler, database), by="by a dead run")])
+    node.close()
+    pooler.stop()
+    with said() as lines:
+        async with a_master(tmp_path, database, pooler=pooler):
+            await until(lambda: any("still held" in line for line in lines), "the pooler being found away")
+            pooler.start()
+            pooler.admin(f"PAUSE {database.name}")
+            await until(lambda: not rows(database), "the row being removed")
+
+    assert paused(pooler) == set()
+    assert sum("still held" in line for line in lines) == 1, "a reason is logged once"
 
 
 def a_report(error: errors.DowntimeError) -> Any:

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
 import pytest
+import yaml
 from psycopg2 import sql as composed
 
-from downtime import marker
+from demo.pgbouncer import ADMINISTRATOR, CONSOLE
+from downtime import errors, marker
 from downtime.commands.queue_of_buildbot import PATH
-from downtime.commands.status import standing
-from downtime.condition import Condition
+from downtime.commands.standings import of_all, standing
+from downtime.condition import Condition, Inside
+from downtime.held import Holding, Kind
 from downtime.marker import Door
+from downtime.pooler import Pause
 from downtime.settings import load
 from tests.databases import Database
 from tests.downtime.commands.conftest import MakeProject, Project, ended, start, write_settings
+from tests.poolers import MakePooler, console_of, paused
 
 COLD, LIVE = "-- apply: cold\nSELECT pg_sleep(0.06);\n", "-- apply: live\nSELECT 1;\n"
 
@@ -113,6 +120,60 @@ def test_what_a_dead_run_closed_exits_with_4_until_it_is_reopened(make_project: 
     assert (reopened.status, reopened.document["changed"]) == (0, True)
     assert (again.status, "nothing to undo" in again.out) == (0, True)
     project.production.connect("app")
+
+
+def test_each_of_several_databases_has_a_line(tmp_path: Path) -> None:
+    """The canary in full, and then all of them: what is not as it usually is stands behind it, and is acted upon."""
+    write_settings(tmp_path)
+    settings = yaml.safe_load((tmp_path / "settings.yaml").read_text())
+    settings["environments"]["production"]["fleet"] = {"databases": [
+        {"name": name, "database": f"postgresql://patcher@localhost:3/{name}"} for name in ("north", "south", "west")]}
+    (tmp_path / "settings.yaml").write_text(yaml.safe_dump(settings))
+    members = load(tmp_path / "settings.yaml").environment("production").members()
+    held = Holding(kind=Kind.POOLER, place="pooler:6432/pgbouncer", undo={}, by="by backend 1")
+    quiet = Inside(deployer=None, waiting_clients=0, invalid_indexes=(), entries=())
+    seen = [Condition(door=a_door(), lease_held=False, inside=quiet),
+            Condition(door=a_door(), lease_held=False, inside=replace(quiet, held=(held,))),
+            errors.CannotConnect(node="localhost:3/south", reason="it is down"),
+            Condition(door=a_door(is_open=False), lease_held=False, inside=None)]
+
+    shown = of_all(list(zip(members, seen, strict=True)), None)
+
+    canary, north, south, west = shown.lines[-4:]
+    assert "4 databases get the same patches" in "\n".join(shown.lines)
+    assert canary.split() == [members[0].member, "localhost:2/app", "open", "0", "-"]
+    assert "pooler pooler:6432/pgbouncer is paused, by backend 1: that deployment is dead" in north
+    assert "it is down" in south
+    assert "an administrator did" in west
+    assert [each["member"] for each in shown.facts["databases"]] == [each.member for each in members]
+    assert shown.next_command == "python -m downtime reopen --environment production"
+
+
+def test_what_a_dead_run_left_paused_exits_with_4_until_it_goes_on(make_project: MakeProject, make_pooler: MakePooler
+                                                                 ) -> None:
+    """Which pooler, since when, by whom, and what to type: that resumes it, and then all is well."""
+    project = make_project()
+    pooler = make_pooler({"app": project.production})
+    settings = yaml.safe_load((project.folder / "settings.yaml").read_text())
+    settings["environments"]["production"]["poolers"] = [pooler.dsn(user=ADMINISTRATOR, database=CONSOLE)]
+    (project.folder / "settings.yaml").write_text(yaml.safe_dump(settings))
+    project.land(patch_1="SELECT 1;")
+    pause = Pause(console=console_of(pooler), databases=("app",), ended=False, login_retry="15")
+    project.production.admin_sql('INSERT INTO fastdowntime.held (kind, place, undo, "by") VALUES (%s, %s, %s, %s)', (
+        "pooler", pause.console.label, json.dumps(pause.to_json()), "by backend 1 of 12:00:00"))
+    pooler.admin("PAUSE app")
+
+    left = project.run("status", "--environment", "production")
+    reopened = project.run("reopen")
+    again = project.run("status", "--environment", "production", "--json")
+
+    assert left.status == 4
+    assert re.search(f"pooler {pause.console.label} is paused since .*, by backend 1 of 12:00:00: that deployment is "
+                     "dead", left.out)
+    assert left.out.endswith("Next: python -m downtime reopen --environment production\n")
+    assert (reopened.status, '"app" resumed' in reopened.out, paused(pooler)) == (0, True, set())
+    (shown,) = again.document["environments"]
+    assert (again.status, shown["held"], shown["held_by_dead_run"]) == (0, [], False)
 
 
 def test_what_an_administrator_closed_is_shown_and_left_closed(make_project: MakeProject) -> None:
