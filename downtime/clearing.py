@@ -15,11 +15,11 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from downtime import errors, fragile_tables, kicking, sessions
+from downtime.kicking import KICK_SECONDS
 from downtime.ready import Ready, Rules
 
 LOG = Logger()
 
-KICK_SECONDS = 10.0     # 1,000 sessions die in about 1 s; what still stands after this will not die by itself
 LOOK_EVERY_SECONDS = 0.02
 FRAGILE_ATTEMPTS = 5    # at ending fragile users' sessions; each finds them all idle, or ends none of them
 FRAGILE_PAUSE_SECONDS = 0.02  # between two: lets transactions end; all of it is outage

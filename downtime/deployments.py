@@ -35,7 +35,8 @@ def outage_rules(settings: Settings, environment: Environment) -> Rules:
         gate=environment.gate, kick=environment.kick, drain_seconds=environment.drain_seconds,
         fragile=frozenset(settings.users.fragile), spared=frozenset(settings.users.spared),
         limit_seconds=settings.budget.outage_limit_seconds,
-        long_transaction_seconds=environment.long_transaction_seconds)
+        long_transaction_seconds=environment.long_transaction_seconds,
+        poolers=environment.poolers, replicas=environment.replicas)
 
 
 def find(inventory: Inventory, name: str, settings: Settings, commit: str) -> Patch:

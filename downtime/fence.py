@@ -53,6 +53,11 @@ class Backend:
         """Short, and no other backend's: the pid and the time of day of its start."""
         return f"{self.pid} of {self.started_at:%H:%M:%S.%f}"
 
+    @property
+    def by(self) -> str:
+        """The author of what outlives it: marks, and rows of what it holds."""
+        return f"by backend {self.name}"
+
 
 class SurvivingBackends(errors.NodeError):
     """Backends that were told to end are there still, and may still commit."""

@@ -150,7 +150,7 @@ class Refuse:
         if self._target.database == MAINTENANCE_DATABASE:
             raise CannotRefuse(database=MAINTENANCE_DATABASE)
         self._patcher = patcher
-        self._mark = f"by backend {(await fence.backend_of(patcher)).name}"
+        self._mark = (await fence.backend_of(patcher)).by
         self._maintenance = self._lease = await self._connect()
         self._closing = await fence.backend_of(self._lease)
         await self._guard.arm(patcher=patcher, lease=self._lease, mark=self._mark)

@@ -32,6 +32,7 @@ from downtime.sessions import (
     users,
 )
 
+KICK_SECONDS = 10.0  # 1,000 sessions die in about 1 s; what still stands after this will not die by itself
 SWEEP_SECONDS = (0.001, 0.005)  # first and longest pause between two looks; looking costs CPU the dying need
 
 # Ends the sessions that may be ended, unless a fragile one is in a transaction or (when all must go) one may not be

@@ -6,8 +6,9 @@ The contract, in the order in which a database administrator would ask:
   itself. Committing, failing, aborting and dying all lead to open connections: see `downtime.gate`.
 * A failed patch leaves nothing. Patch, ledger row and (gate "refuse") the reopening are one transaction.
 * Nobody reopens while the patching session may still commit: it has answered, or it is ended and gone (`Ready.fence`).
-* It awaits nothing but the database. All sessions are open and all checks are made by `prepare()` before `run()`
-  begins; whoever watches is told a moment later (`downtime.chronicle`), so that no watcher costs outage.
+* It awaits nothing but the database and what stands around it (`downtime.cluster`). All sessions are open and all
+  checks are made by `prepare()` before `run()` begins; whoever watches is told a moment later (`downtime.chronicle`),
+  so that no watcher costs outage.
 
 `run()` is one coroutine that belongs to a service of the master or to the command line, never to a Buildbot step: a
 step that dies changes nothing here.
@@ -19,8 +20,7 @@ step that dies changes nothing here.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -34,6 +34,7 @@ from downtime.apply import AppliedStatement, Deployment, apply_cold, was_cancell
 from downtime.cancelling import CANCEL_EVERY_SECONDS, Cancelling, note
 from downtime.chronicle import REPORT_SECONDS, Chronicle
 from downtime.clearing import Clearing
+from downtime.course import Course
 from downtime.measuring import Measuring
 from downtime.phases import Phase, PhaseReport, Report
 from downtime.ready import IDLE_SECONDS, Objections, Ready, Rules, make_ready
@@ -45,16 +46,6 @@ LOG = Logger()
 
 class _RolledBackAsAsked(errors.DowntimeError):
     """Takes the patch's transaction back; not a failure."""
-
-
-@dataclass(slots=True)
-class _Course:
-    """What happens while the section runs; frozen into a Report at its end."""
-
-    statements: list[AppliedStatement] = field(default_factory=list)
-    patch_seconds: float = 0.0
-    proof_seconds: float = 0.0
-    applied: bool = False
 
 
 class Outage:
@@ -75,7 +66,7 @@ class Outage:
         self._phase = Phase.PREVENT
         self._chronicle = Chronicle(reactor, say=say)
         self._running = False
-        self._course = _Course()
+        self._course = Course()
 
     async def prepare(self, objections: Objections) -> tuple[str, ...]:
         """Open and check everything; returns what was found, for a log. Raises as `make_ready` does."""
@@ -126,12 +117,13 @@ class Outage:
             alive.stop()
         if limit.active():
             limit.cancel()
-        await self._clear_up(failure)
-        return self._report(failure)
+        failure = await self._clear_up(failure)
+        return self._course.report(self._chronicle, self._clearing, self._measuring, failure)
 
     async def _deploy(self) -> errors.DowntimeError | None:
         """All phases but the last, in one transaction. Returns what failed."""
         try:
+            await self._pause()  # before BEGIN: nothing of the server's is held meanwhile
             async with self._ready.patcher.transaction():
                 await self._in_phase(Phase.PREVENT, self._prevent)
                 await self._in_phase(Phase.CHECK, self._check)
@@ -139,6 +131,7 @@ class Outage:
                 await self._in_phase(Phase.APPLY, self._apply)
                 if not self._rules.keep:
                     raise _RolledBackAsAsked(reason="rolled back as asked")
+                await self._ready.cluster.refuse_failover()
                 await self._ready.gate.allow_in_transaction()
                 self._cancelling.committing = True
             self._course.applied = True
@@ -148,16 +141,24 @@ class Outage:
             return self._aborted(_as_ours(error))
         return None
 
-    async def _clear_up(self, failure: errors.DowntimeError | None) -> None:
-        """What fails from here on is noted."""
+    async def _clear_up(self, failure: errors.DowntimeError | None) -> errors.DowntimeError | None:
+        """What fails from here on is noted, but for a patch that some server will never have."""
         try:
             if failure is None:
                 await self._clearing.drain()
+            if self._course.applied:
+                self._course.caught = caught = await self._ready.cluster.catch_up(self.deployment.patch)
+                failure = failure or (caught.error if caught is not None else None)
+            else:
+                await self._ready.cluster.let_replay()
+        except errors.NeedsOperator as error:
+            failure = error
         except Exception:
             LOG.failure("after the outage of {database}", database=self._target.label)
         await self.close()
         # until every watcher was told, every timer has fired
         await deferLater(self._reactor, REPORT_SECONDS + CANCEL_EVERY_SECONDS, lambda: None)
+        return failure
 
     def abort(self, reason: str) -> None:
         """End the section: cancel the statement, roll back, reopen. A COMMIT under way is not cancelled."""
@@ -167,6 +168,7 @@ class Outage:
         if self._abort_reason is None:
             self._abort_reason, self._abort_kind = reason, kind
             if self._running:
+                self._ready.cluster.give_up()
                 self._cancelling.begin()
 
     def listen(self, say: Callable[[str], None]) -> None:
@@ -179,8 +181,17 @@ class Outage:
 
     # -- its phases --------------------------------------------------------------------------------------------------
 
+    async def _pause(self) -> None:
+        self._go_on()
+        try:
+            self._note_all(await self._ready.cluster.pause())
+        except errors.DowntimeError:
+            self._go_on()  # it was given up because somebody has said Stop
+            raise
+
     async def _prevent(self) -> str:
         await self._ready.gate.prevent()
+        await self._ready.cluster.closed()
         self._chronicle.note(f"gate {self._rules.gate} closed: no new client gets in")
         if self._rules.prove_gate:
             began = monotonic()
@@ -191,15 +202,15 @@ class Outage:
 
     async def _check(self) -> str:
         verdict = await self._clearing.check()
+        await self._ready.cluster.check()
         count, busy = len(verdict.to_kick), len(verdict.in_transaction)
         self._chronicle.note(f"{count} sessions, {busy} in a transaction, none of a fragile user")
         return f"no fragile user among {count} sessions is in a transaction"
 
     async def _kick_sessions(self) -> str:
         await self._clearing.kick()
-        for remark in self._clearing.remarks:
-            self._chronicle.note(remark)
-        self._chronicle.note(f"{len(self.kicked)} sessions kicked and gone")
+        self._note_all((*self._clearing.remarks, f"{len(self.kicked)} sessions kicked and gone"))
+        self._note_all(await self._ready.cluster.kick(kick_all=self._rules.kick == "all", before_each=self._go_on))
         return f"kicked {len(self.kicked)} sessions"
 
     async def _apply(self) -> str:
@@ -218,18 +229,15 @@ class Outage:
         self._record(self._chronicle.skip_to_the_end)
         self._phase = Phase.ALLOW
         self._cancelling.end()
-        reopening = Reopening(self._ready, self.deployment, reactor=self._reactor,
-                              say=partial(self._record, self._chronicle.tell))
-        try:
-            committed = await reopening.run(ask_the_ledger=self._cancelling.committing and failure is not None)
-        except errors.NeedsOperator as error:
-            self._record(self._chronicle.failed, Phase.ALLOW, error)
-            return error
-        if committed:
+        opened = await Reopening(self._ready, self.deployment, reactor=self._reactor,
+                                 say=partial(self._record, self._chronicle.tell)).run(
+            ask_the_ledger=self._cancelling.committing and failure is not None)
+        if opened.committed:
             self._course.applied, failure = True, None
-        self._record(self._chronicle.note, "connections are allowed")
-        if failure is not None and not self._chronicle.has_failed:
-            # the COMMIT, or what stands before it: rolled back, and open
+        failure = opened.problem or failure
+        self._record(self._note_all, opened.lines)
+        if failure is not None and (opened.problem or not self._chronicle.has_failed):
+            # still shut; or the COMMIT, or what stands before it: rolled back, and open
             self._record(self._chronicle.failed, Phase.ALLOW, failure)
         else:
             self._record(self._chronicle.done, Phase.ALLOW, "connections are allowed again")
@@ -262,7 +270,8 @@ class Outage:
     def _aborted(self, error: errors.DowntimeError) -> errors.DowntimeError:
         """A cancelled statement is an abort if it was we who cancelled it."""
         error.left = errors.Left.REOPENED
-        if self._abort_reason is not None and (self._cancelling.given_up or was_cancelled(error)):
+        if self._abort_reason is not None and (self._cancelling.given_up or was_cancelled(error)
+                                               or isinstance(error, errors.DeadlineExceeded)):
             return self._abortion(self._abort_reason)
         return error
 
@@ -271,6 +280,10 @@ class Outage:
         patcher = self._ready.patcher
         if self._phase in (Phase.CHECK, Phase.KICK) and not patcher.closed:
             Deferred.fromCoroutine(patcher.execute("SELECT 1")).addErrback(note)
+
+    def _note_all(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self._chronicle.note(line)
 
     def _record(self, write: Callable[..., None], *what: Any) -> None:
         """What cannot be written down must not keep a database closed."""
@@ -283,14 +296,6 @@ class Outage:
     def _ready(self) -> Ready:
         assert self._prepared is not None, "prepare() comes first"
         return self._prepared
-
-    def _report(self, failure: errors.DowntimeError | None) -> Report:
-        return Report(
-            phases=self._chronicle.reports, started_at=self._chronicle.started_at,
-            outage_seconds=self._chronicle.seconds, patch_seconds=self._course.patch_seconds,
-            proof_seconds=self._course.proof_seconds, measuring_seconds=self._measuring.seconds,
-            applied=self._course.applied, statements=self.statements, kicked=self.kicked, error=failure,
-            drained=self._clearing.drained)
 
 
 def _as_ours(error: Exception) -> errors.DowntimeError:

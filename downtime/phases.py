@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from downtime import errors, probing, sessions
 from downtime.apply import AppliedStatement
+from downtime.catching_up import Caught
 
 
 class Phase(StrEnum):
@@ -55,6 +56,7 @@ class Report:
     kicked: tuple[sessions.Session, ...]
     drained: tuple[sessions.Session, ...]  # idle sessions ended after the outage (policy `transactions`)
     error: errors.DowntimeError | None
+    caught: Caught | None = None  # how the replicas came after; None where there are none, or nothing to have
 
     @property
     def kicked_clients(self) -> tuple[sessions.Session, ...]:

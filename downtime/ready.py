@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from downtime import deployment_lock, errors, fence, gate, ledger, preflight, sessions
+from downtime import deployment_lock, errors, fence, gate, held, ledger, preflight, sessions
+from downtime.cluster import Cluster
 from downtime.node import Node, connect
 from downtime.parameters import milliseconds
+from downtime.settings.cluster import Pooler, Replicas
 from downtime.target import Target
 
 PATCH_LOCK_SECONDS = 2.0  # a cold patch waits for nobody but what could not be kicked; autovacuum gives way in 1 s
@@ -37,6 +39,8 @@ class Rules:
     prove_gate: bool = False            # try to get in while the gate is closed; costs the outage 0.3 s
     measure: bool = False               # take each statement's footprint; rehearsals only
     keep: bool = True                   # False: a rehearsal that rolls everything back at its end
+    poolers: tuple[Pooler, ...] = ()    # paused while the database is closed
+    replicas: Replicas = field(default_factory=Replicas)  # closed, cleared and waited for with it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +52,7 @@ class Ready:
     patching: fence.Backend  # the patcher's, for when that is lost
     control: Node
     gate: gate.Gate
+    cluster: Cluster
     session_rules: sessions.Rules
     found: tuple[str, ...]   # for a log
 
@@ -73,6 +78,7 @@ class Ready:
 
     async def close(self) -> None:
         """Give back sessions and lock. Raises NodeError where the gate could not be disarmed."""
+        await self.cluster.close()
         try:
             await self.gate.disarm()
         finally:
@@ -94,16 +100,23 @@ async def make_ready(target: Target, patch_id: str, rules: Rules, objections: Ob
     control: Node | None = None
     the_gate: gate.Gate = (gate.Hold(reactor) if rules.gate == "hold"
                            else gate.Refuse(target, reactor, limit_seconds=rules.limit_seconds))
+    cluster = Cluster(target, poolers=rules.poolers, replicas=rules.replicas, reactor=reactor)
     try:
         control = await connect(target, application_name=f"{name} control", reactor=reactor)
         await deployment_lock.take(patcher)
+        if left := await held.read(control):  # the lock is ours, so whoever holds it is dead
+            raise held.LeftBehind(left)
         patching = await seen_from(control, patcher)
         seen = await preflight.observe(control)
         session_rules = sessions.Rules(fragile=rules.fragile, spared=rules.spared, superusers=seen.unkickable_users,
                                        ours=frozenset({patcher.pid, control.pid}))
         found = await _look(control, seen, session_rules, rules, objections, patch_id)
+        found += await cluster.prepare(control, session_rules, kick_all=rules.kick == "all")
         await the_gate.arm(patcher)
+        watching = await cluster.arm(patching, gate=rules.gate, limit_seconds=rules.limit_seconds)
+        session_rules = replace(session_rules, ours=session_rules.ours | watching)
     except BaseException:
+        await cluster.close()
         try:
             await the_gate.disarm()
         finally:
@@ -111,7 +124,7 @@ async def make_ready(target: Target, patch_id: str, rules: Rules, objections: Ob
                 if node is not None:
                     node.close()
         raise
-    return Ready(target=target, patcher=patcher, patching=patching, control=control, gate=the_gate,
+    return Ready(target=target, patcher=patcher, patching=patching, control=control, gate=the_gate, cluster=cluster,
                  session_rules=session_rules, found=found)
 
 

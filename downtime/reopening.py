@@ -1,5 +1,7 @@
 """How an outage ends: the patching session is gone or has answered, connections are allowed, the outcome is known.
 
+Then the poolers resume, also where the database could not be opened: their clients are better told by the server.
+
 In this order, for nobody opens while the patching session may still commit. None of it needs the sessions the outage
 began with: what was lost is opened anew. A server that cannot be reached (it crashed and is starting, or the way to it
 is cut) is tried again and again, so that a database that gate "refuse" closed is open within moments of its return.
@@ -8,6 +10,7 @@ is cut) is tried again and again, so that a database that gate "refuse" closed i
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Any, TypeVar
@@ -15,7 +18,7 @@ from typing import Any, TypeVar
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from downtime import errors, fence, ledger
+from downtime import errors, failover, fence, ledger
 from downtime.apply import Deployment
 from downtime.node import connect
 from downtime.ready import Ready
@@ -26,6 +29,15 @@ REOPEN_SECONDS = 30.0     # a server is back from a crash by then, or an operato
 TRY_EVERY_SECONDS = 0.2
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """How it ended; `problem` is what an operator has to see to, `lines` are for a log."""
+
+    committed: bool  # the patch is in, where that was asked
+    problem: errors.NeedsOperator | None
+    lines: tuple[str, ...]
 
 
 class Reopening:
@@ -39,8 +51,26 @@ class Reopening:
         self._reactor = reactor
         self._fenced = False
 
-    async def run(self, *, ask_the_ledger: bool) -> bool:
-        """Open. Returns whether the patch is in, where that is asked. Raises NeedsOperator, nothing else."""
+    async def run(self, *, ask_the_ledger: bool) -> Opened:
+        """Open, and let the poolers resume. Never raises."""
+        committed = False
+        problem: errors.NeedsOperator | None = None
+        lines: list[str] = []
+        try:
+            committed = await self._open(ask_the_ledger=ask_the_ledger)
+            lines.append("connections are allowed")
+        except failover.LivesElsewhere as error:
+            committed, problem = error.has_patch, error
+        except errors.NeedsOperator as error:
+            problem = error
+        try:
+            lines += await self._ready.cluster.resume()
+        except errors.NeedsOperator as error:
+            problem = problem or error
+        return Opened(committed=committed, problem=problem, lines=tuple(lines))
+
+    async def _open(self, *, ask_the_ledger: bool) -> bool:
+        """Returns whether the patch is in, where that is asked. Raises NeedsOperator, nothing else."""
         label = self._ready.target.label
         try:
             return await patiently(lambda: self._attempt(ask_the_ledger=ask_the_ledger), label=label, say=self._say,
@@ -54,6 +84,16 @@ class Reopening:
             raise unsure(label, error) from error
 
     async def _attempt(self, *, ask_the_ledger: bool) -> bool:
+        try:
+            return await self._here(ask_the_ledger=ask_the_ledger)
+        except fence.SurvivingBackends:
+            raise
+        except errors.NodeError as error:
+            if (found := await self._ready.cluster.new_primary(self._deployment.patch)) is not None:
+                raise failover.LivesElsewhere(self._ready.target.label, found) from error
+            raise
+
+    async def _here(self, *, ask_the_ledger: bool) -> bool:
         if self._ready.patcher.closed and not self._fenced:
             await self._ready.fence()
             self._fenced = True

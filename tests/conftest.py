@@ -8,8 +8,8 @@ import pytest
 
 from demo.installations import ServerError, installations
 
-pytest_plugins = ["tests.coroutines", "tests.databases", "tests.end_to_end.worlds", "tests.end_to_end.browser",
-                  "tests.side_by_side"]
+pytest_plugins = ["tests.coroutines", "tests.databases", "tests.standbys", "tests.end_to_end.worlds",
+                  "tests.end_to_end.browser", "tests.side_by_side", "tests.poolers"]
 
 
 HOW_A_TERMINAL_STARTS_US = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}

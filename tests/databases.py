@@ -80,11 +80,21 @@ class Database:
 def create(server: Server, *, gate: Gate | None = "hold") -> Database:
     """A new database on a running server; `gate=None` leaves it without the installation."""
     database = Database(server, f"app_{next(_numbers)}")
-    server.admin_sql(composed.SQL("CREATE DATABASE {} OWNER patcher").format(composed.Identifier(database.name)))
-    database.admin_sql(application.TABLES)
+    # copied as files: half the processor of WAL, for a thousand databases
+    server.admin_sql(composed.SQL("CREATE DATABASE {} OWNER patcher TEMPLATE {} STRATEGY file_copy").format(
+        composed.Identifier(database.name), composed.Identifier(_template(server).name)))
     if gate is not None:
         database.install(gate)
     return database
+
+
+def _template(server: Server) -> Database:
+    """A database with the tables, made when the first one of a server is."""
+    template = Database(server, "tables")
+    if not server.admin_sql("SELECT 1 FROM pg_database WHERE datname = %s", (template.name,)):
+        server.admin_sql(composed.SQL("CREATE DATABASE {} OWNER patcher").format(composed.Identifier(template.name)))
+        template.admin_sql(application.TABLES)
+    return template
 
 
 def drop(database: Database) -> None:

@@ -15,6 +15,7 @@ def outage_text(report: phases.Report) -> str:
     return "\n".join([
         phases.timeline(report.phases), "",
         *statement_lines(report.statements),
+        *(report.caught.lines if report.caught is not None else ()),
         f"kicked {len(report.kicked)} sessions, drained {len(report.drained)} idle ones after the outage:",
         *(f"  {line}" for line in sessions.report(kicked).splitlines())])
 
@@ -26,7 +27,9 @@ def outage_facts(report: phases.Report) -> dict[str, Any]:
         "patch_seconds": report.patch_seconds, "outage_seconds": report.outage_seconds,
         "phases": [{"phase": each.phase, "state": each.state, "seconds": each.seconds, "summary": each.summary,
                     "log": each.log} for each in report.phases],
-        "statements": statement_facts(report.statements), "kicked": report.kicked, "drained": report.drained}
+        "statements": statement_facts(report.statements), "kicked": report.kicked, "drained": report.drained,
+        "standbys": None if report.caught is None else {
+            "seconds": report.caught.seconds, "behind": report.caught.behind, "lines": report.caught.lines}}
 
 
 def statement_lines(statements: Sequence[AppliedStatement]) -> list[str]:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from downtime import ledger, live, phases, probing, sessions
+from downtime.catching_up import Caught
 from downtime.patches import Lane
 
 SESSIONS_KEPT = 1000  # of each report: about 500 kB; fewer, and a script owner may look in vain
@@ -40,7 +41,7 @@ def _live(report: live.Report) -> dict[str, Any]:
     """A live application that was not applied has raised; nobody was kicked by one that was."""
     return {"lane": Lane.LIVE.value, "applied": True, "error": None, "outage_seconds": 0.0,
             "patch_seconds": report.seconds, "overhead_seconds": 0.0, "retries": report.retries,
-            "phases": {}, "timeline": [], **_ended((), ())}
+            "phases": {}, "timeline": [], "standbys": None, **_ended((), ())}
 
 
 def _cold(report: phases.Report) -> dict[str, Any]:
@@ -48,8 +49,15 @@ def _cold(report: phases.Report) -> dict[str, Any]:
             "outage_seconds": report.outage_seconds, "patch_seconds": report.patch_seconds,
             "overhead_seconds": report.overhead_seconds, "retries": 0,
             "phases": {each.phase.value: each.seconds for each in report.phases},
-            "timeline": [_phase(each) for each in report.phases],
+            "timeline": [_phase(each) for each in report.phases], "standbys": _standbys(report.caught),
             **_ended(report.kicked, report.drained)}
+
+
+def _standbys(caught: Caught | None) -> dict[str, Any] | None:
+    """How they came after; None where there are none, or the patch is not in."""
+    if caught is None:
+        return None
+    return {"seconds": caught.seconds, "behind": list(caught.behind), "lines": list(caught.lines)}
 
 
 def _phase(report: phases.PhaseReport) -> dict[str, Any]:
