@@ -1,9 +1,12 @@
 """The service that remembers what was quiesced, so that it is resumed whatever became of build and master.
 
-The note is written before the first background task is stopped, and a command leaves it when it has succeeded. What
-is still noted when the master starts belongs to a build that died with the master before: it is resumed at once. What
-fails stays owed and is tried again every minute, and at the next start: a task that nobody starts again is an outage
-of its own, and nobody looks at the build any more.
+A task is noted before it is stopped, and leaves the note when it has been resumed. What is still noted when the master
+starts belongs to a build that died with the master before: it is resumed at once. What fails stays owed and is tried
+again every minute, and at the next start: a task that nobody starts again is an outage of its own, and nobody looks at
+the build any more.
+
+A build can keep its tasks stopped when it ends, for one that follows in the same window. Nothing is promised: whoever
+comes first claims them, and where nobody has within a minute they are resumed. The note stays all the while.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 
 from downtime.printable import printable
+from downtime.quiescing.tasks import Owed
+from master import leadership
 from master.state import Drawer
 from steps.shared.commands import Command
 from steps.shared.names import ServiceName
@@ -23,28 +28,40 @@ from steps.shared.names import ServiceName
 LOG = Logger()
 
 LAST_WORDS = 500  # characters of what a failed command has printed, for the log
-OWED = "owed"  # build id (as text, JSON has no other keys) to the commands that resume what it has stopped
+OWED = "owed"  # build id (as text, JSON has no other keys) to what it owes
+
+Note = dict[str, list[dict[str, Any]]]
 
 
 class Quiescence(BuildbotService):  # type: ignore[misc]
     """See `steps.shared.services.Quiescence`."""
 
     name = ServiceName.QUIESCENCE.value
+    kept_seconds = 60.0   # longer: tasks rest for nobody; shorter: they are resumed and stopped again for an hour
     retry_seconds = 60.0  # shorter: a broken command runs all day long; longer: a task stands still for longer
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         self._writing = DeferredLock()  # all builds share one note: one that begins must not undo one that ends
         self._overdue: set[str] = set()  # builds that have ended, with commands that failed
+        self._kept: dict[str, Any] = {}  # builds that have ended, to the timers that have their tasks resumed
+        self._claimed: set[str] = set()  # builds whose tasks are another's to resume
         self._under_way: dict[str, Deferred[None]] = {}
-        self._last_ended: dict[str, str] = {}  # of a command that failed: the log has it once, not every minute
+        self._last_ended: dict[Owed, str] = {}  # of what failed: the log has it once, not every minute
         self._again: Any = None
         self._stopping = False
 
     async def startService(self) -> None:
         await super().startService()
         self._stopping = False
-        # not waited for: a command may take its minute, and the master should not start a minute later for it
+        if leadership.leads(self.master):
+            self.lead()
+
+    def lead(self) -> None:
+        """Resume what a dead master owes; of several masters the one that leads does, when it begins to.
+
+        Not waited for: a command may take its minute, and the master should not start a minute later for it.
+        """
         _beside(self.settle())
 
     async def stopService(self) -> None:
@@ -53,30 +70,60 @@ class Quiescence(BuildbotService):  # type: ignore[misc]
         if self._again is not None:
             self._again.cancel()
             self._again = None
+        for timer in self._kept.values():
+            timer.cancel()
+        self._kept.clear()
         for ended in list(self._under_way.values()):
             await ended
         await super().stopService()
 
-    async def remember(self, build_id: int, resume: Sequence[str]) -> None:
-        await self._change(lambda owed: owed.update({str(build_id): list(resume)}))
+    async def remember(self, build_id: int, owed: Sequence[Owed]) -> None:
+        await self._change(lambda note: note.update({str(build_id): [each.to_json() for each in owed]}))
 
-    async def owed(self, build_id: int) -> tuple[str, ...]:
-        return tuple((await self._owed()).get(str(build_id), ()))
+    async def owed(self, build_id: int) -> tuple[Owed, ...]:
+        return tuple(Owed.from_json(each) for each in (await self._note()).get(str(build_id), ()))
 
     async def forget(self, build_id: int) -> None:
         self._overdue.discard(str(build_id))
-        await self._change(lambda owed: owed.pop(str(build_id), None))
+        await self._change(lambda note: note.pop(str(build_id), None))
 
-    async def try_again(self, build_id: int, failed: Sequence[str]) -> None:
+    async def try_again(self, build_id: int, failed: Sequence[Owed]) -> None:
         self._overdue.add(str(build_id))
         await self.remember(build_id, failed)
         self._arm()
 
+    @property
+    def kept(self) -> bool:
+        return bool(self._kept)
+
+    async def keep(self, build_id: int) -> None:
+        self._kept[str(build_id)] = self.master.reactor.callLater(self.kept_seconds, self._keep_no_more, str(build_id))
+
+    async def claim(self, build_id: int) -> None:
+        kept = list(self._kept)
+        for build in kept:
+            self._kept.pop(build).cancel()
+        self._claimed.update(kept)  # at once: a build that is just ending must not resume what is being written down
+
+        def take(note: Note) -> None:
+            taken = [each for build in kept for each in note.pop(build, ())]
+            if taken:
+                note[str(build_id)] = [*note.get(str(build_id), ()), *taken]
+        await self._change(take)
+
+    def _keep_no_more(self, build: str) -> None:
+        del self._kept[build]
+        LOG.info("no deployment has followed build {build}: what it has stopped is resumed", build=build)
+        _beside(self._resume(build))
+
     async def settle(self, build_id: int | None = None) -> None:
         """Run what is owed: by one build that has ended without its step `Resume`, or (None) by a dead master's."""
-        for each in await self._owed():
-            if build_id is None or (each == str(build_id) and each not in self._overdue):
+        for each in await self._note():
+            if build_id is None or (each == str(build_id) and not self._is_seen_to(each)):
                 await self._resume(each)
+
+    def _is_seen_to(self, build: str) -> bool:
+        return build in self._overdue or build in self._kept or build in self._claimed
 
     async def _resume(self, build: str) -> None:
         if build in self._under_way:
@@ -84,7 +131,7 @@ class Quiescence(BuildbotService):  # type: ignore[misc]
         ended: Deferred[None] = Deferred()
         self._under_way[build] = ended
         try:
-            failed = [command for command in await self.owed(int(build)) if not await self._succeeds(build, command)]
+            failed = [each for each in await self.owed(int(build)) if not await self._succeeds(build, each)]
             if failed:
                 await self.try_again(int(build), failed)
             else:
@@ -93,17 +140,19 @@ class Quiescence(BuildbotService):  # type: ignore[misc]
             del self._under_way[build]
             ended.callback(None)
 
-    async def _succeeds(self, build: str, command: str) -> bool:
+    async def _succeeds(self, build: str, owed: Owed) -> bool:
         if self._stopping:
             return False
-        finished = await Command(command, reactor=self.master.reactor).run()
+        finished = await Command(owed.command, reactor=self.master.reactor, deadline_seconds=owed.seconds).run()
         if finished.succeeded:
-            self._last_ended.pop(command, None)
-            LOG.info("resumed after build {build}: {command}", build=build, command=command)
-        elif self._last_ended.get(command) != finished.ended:
-            self._last_ended[command] = finished.ended
-            LOG.warn("not resumed after build {build}: `{command}` {ended}; it is tried again every {seconds:g} s: "
-                     "{output}", build=build, command=command, ended=finished.ended, seconds=self.retry_seconds,
+            self._last_ended.pop(owed, None)
+            LOG.info("{task} resumed after build {build}: {command}", task=owed.task, build=build,
+                     command=owed.command)
+        elif self._last_ended.get(owed) != finished.ended:
+            self._last_ended[owed] = finished.ended
+            LOG.warn("{task} not resumed after build {build}: `{command}` {ended}; it is tried again every"
+                     " {seconds:g} s: {output}", task=owed.task, build=build, command=owed.command,
+                     ended=finished.ended, seconds=self.retry_seconds,
                      output=printable(finished.output.strip()[-LAST_WORDS:]))
         return finished.succeeded
 
@@ -118,23 +167,23 @@ class Quiescence(BuildbotService):  # type: ignore[misc]
     async def _resume_overdue(self) -> None:
         """Not while another build keeps the tasks quiesced: it would find them running in its downtime."""
         try:
-            if set(await self._owed()) <= self._overdue:
+            if set(await self._note()) <= self._overdue:
                 for build in sorted(self._overdue):
                     await self._resume(build)
         finally:
             self._arm()
 
-    async def _owed(self) -> dict[str, list[str]]:
+    async def _note(self) -> Note:
         return dict(await self._drawer.get(OWED) or {})
 
-    async def _change(self, change: Callable[[dict[str, list[str]]], object]) -> None:
+    async def _change(self, change: Callable[[Note], object]) -> None:
         await self._writing.acquire()
         try:
-            owed = await self._owed()
-            before = dict(owed)
-            change(owed)
-            if owed != before:
-                await self._drawer.put(OWED, owed)
+            note = await self._note()
+            before = dict(note)
+            change(note)
+            if note != before:
+                await self._drawer.put(OWED, note)
         finally:
             self._writing.release()
 

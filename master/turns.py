@@ -5,6 +5,7 @@ In memory only: after a restart the builds ask again, and find in the journal wh
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from buildbot.util.service import BuildbotService
@@ -23,6 +24,7 @@ class Turns(BuildbotService):  # type: ignore[misc]
         super().__init__(*arguments, **keywords)
         self._waiting: dict[int, Deferred[None]] = {}
         self._hurried: dict[int, Hurry] = {}
+        self._behind: dict[int, tuple[str, ...]] = {}
         self.moment = 0
 
     async def wait(self, build_id: int, seconds: float, *, since: int) -> None:
@@ -39,7 +41,14 @@ class Turns(BuildbotService):  # type: ignore[misc]
 
     def end(self, build_id: int) -> None:
         self._hurried.pop(build_id, None)
+        self._behind.pop(build_id, None)
         self._wake(build_id)
+
+    def follow(self, build_id: int, behind: Sequence[str]) -> None:
+        self._behind[build_id] = tuple(behind)
+
+    def followers(self, patch_id: str) -> tuple[int, ...]:
+        return tuple(build_id for build_id, behind in self._behind.items() if behind == (patch_id,))
 
     def wake(self) -> None:
         self.moment += 1

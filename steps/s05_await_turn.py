@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from downtime import deployment_lock, errors, windows
 from downtime.git import RepositoryError
 from downtime.history.events import Planned, TurnCame, Voided, WindowMissed
-from downtime.plan import listing, plan
+from downtime.plan import listing
 from steps.shared import errands, happenings, wording
 from steps.shared.base import RunbookStep
 from steps.shared.errands import Errand
@@ -53,6 +53,8 @@ class AwaitTurn(RunbookStep):
             if self.stop_reason:
                 break
             if errand is not None and seconds == 0:
+                if BUILDER_OF[errand.patch.lane] is not BuilderName.LIVE:
+                    await self.quiescence.claim(self.build_id)
                 await self.journal.record(TurnCame(at=happenings.now(), patch_id=errand.patch.id,
                                                    request_id=self.request_id))
                 self.say("it is its turn")
@@ -92,7 +94,7 @@ class AwaitTurn(RunbookStep):
         if seconds > 0 and self._is_behind():
             return min(seconds, self._until_expiry())
         try:
-            found = plan(errand.inventory, await self.read_ledger(self.environment))
+            found = await self.read_plan(self.environment, errand.inventory)
         except (errors.NodeError, deployment_lock.DeploymentUnderWay) as error:
             self.say(f"production cannot be asked: {str(error).splitlines()[0]}")
             return AGAIN_SECONDS
@@ -119,8 +121,8 @@ class AwaitTurn(RunbookStep):
         return any(each is None or each.in_production_at is None for each in journeys)
 
     def _until_window(self, errand: Errand) -> float:
-        quiesce = self.environment.quiesce
-        lead_seconds = quiesce.lead_minutes * 60 if quiesce.stop else 0
+        # what the deployment before has left stopped need not be stopped an hour ago
+        lead_seconds = 0.0 if self.quiescence.kept else self.environment.quiesce.lead_seconds
         now = happenings.now()
         begins_at = windows.next_opening(self.environment.windows, now, lead_seconds=lead_seconds)
         seconds = (begins_at - now).total_seconds() - lead_seconds
@@ -130,6 +132,8 @@ class AwaitTurn(RunbookStep):
         return max(0.0, min(seconds, self._until_expiry()))
 
     def _plan(self, errand: Errand, *, behind: tuple[str, ...] = (), begins_at: datetime | None = None) -> None:
+        if BUILDER_OF[errand.patch.lane] is not BuilderName.LIVE:
+            self.turns.follow(self.build_id, behind)
         if behind:
             self.say(f"approved; {listing(behind)} must be in production before it")
         elif begins_at is not None:

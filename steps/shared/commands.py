@@ -1,4 +1,4 @@
-"""Run one command of the settings (quiesce, resume) beside the reactor, with a deadline and with all it prints."""
+"""Run one command of the settings beside the reactor, with a deadline and with all it prints."""
 
 from __future__ import annotations
 
@@ -14,6 +14,17 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
 DEADLINE_SECONDS = 60.0
+# Runs "$1" and dies with the buildmaster, who holds the other end of its standard input: a `stop` that outlives a
+# killed master would stop its task again after the next master has resumed it.
+LEASHED = """
+exec 3<&0 </dev/null
+(read -r _ <&3; kill -s KILL -- -$$) >/dev/null 2>&1 &
+leash=$!
+/bin/sh -c "$1" 3<&-
+status=$?
+kill -s KILL $leash
+exit $status
+"""
 LAST_OUTPUT_SECONDS = 0.2  # after the exit; what is still in the pipe then comes from somebody else
 LONGEST_OUTPUT = 100_000  # bytes kept; a command that prints more is not worth the master's memory
 
@@ -33,8 +44,11 @@ class Finished:
 class Command(ProcessProtocol):
     """A shell command in a session of its own: a deadline ends what the shell has started, too."""
 
-    def __init__(self, command: str, *, reactor: Any, deadline_seconds: float = DEADLINE_SECONDS) -> None:
+    def __init__(self, command: str, *, reactor: Any, deadline_seconds: float = DEADLINE_SECONDS,
+                 leashed: bool = False) -> None:
+        """`leashed`: where the buildmaster dies while it runs, it dies, too, with all that it has started."""
         self._command = command
+        self._leashed = leashed
         self._reactor = reactor
         self._deadline_seconds = deadline_seconds
         self._output = bytearray()
@@ -47,12 +61,14 @@ class Command(ProcessProtocol):
         # kept from here on: a short command has ended before spawnProcess returns
         transport: Any = self.transport
         self._process = transport
-        self._process.closeStdin()
+        if not self._leashed:
+            self._process.closeStdin()
 
     async def run(self) -> Finished:
         """Run it to its end. Its environment is the master's."""
         # a new child leads no process group, so setsid does not fork and the pid stays the one we know
-        self._reactor.spawnProcess(self, "setsid", ["setsid", "/bin/sh", "-c", self._command], env=None)
+        words = ["-c", LEASHED, "sh", self._command] if self._leashed else ["-c", self._command]
+        self._reactor.spawnProcess(self, "setsid", ["setsid", "/bin/sh", *words], env=None)
         timer = self._reactor.callLater(
             self._deadline_seconds, self.kill, f"was not done within {self._deadline_seconds:g} s")
         await self._done

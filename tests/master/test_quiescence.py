@@ -2,36 +2,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from buildbot.test.util.integration import RunMasterBase
+from buildbot.util.service import BuildbotService
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import globalLogPublisher
 
+from downtime.quiescing.tasks import Owed
+from master import leadership
 from master.quiescence import Quiescence
 from tests.builders import pause, until
 
 
+def an_owed(command: str = "true", *, task: str = "import", seconds: float = 60) -> Owed:
+    return Owed(task=task, command=command, seconds=seconds)
+
+
+class Following(BuildbotService):  # type: ignore[misc]
+    """Stands where `Leadership` stands in one of several buildmasters that does not lead."""
+
+    name = leadership.NAME
+    leads = False
+
+
 class Impatient(Quiescence):
     retry_seconds = 0.05
+    kept_seconds = 0.05
 
 
 class AQuiescence(RunMasterBase):
     """In a real master: what it notes is in the state database."""
 
-    async def start(self, service: Quiescence | None = None) -> Quiescence:
-        await self.setup_master({"services": [service or Quiescence()], "multiMaster": True}, startWorker=False)
+    async def start(self, service: Quiescence | None = None, beside: Sequence[BuildbotService] = ()) -> Quiescence:
+        services = [*beside, service or Quiescence()]
+        await self.setup_master({"services": services, "multiMaster": True}, startWorker=False)
         found: Quiescence = self.master.service_manager.namedServices[Quiescence.name]
         self.diary, self.mended = Path("diary").absolute(), Path("mended").absolute()
         self.tries = Path("tries").absolute()
         return found
 
     @property
-    def broken(self) -> str:
-        """A command that fails until somebody mends it."""
-        return f"echo once more >> {self.tries}; test -e {self.mended} && echo resumed >> {self.diary}"
+    def broken(self) -> Owed:
+        """A task that cannot be resumed until somebody mends it."""
+        return an_owed(f"echo once more >> {self.tries}; test -e {self.mended} && echo resumed >> {self.diary}")
+
+    def told(self, word: str, *, task: str = "import") -> Owed:
+        """A task that writes a word when it is resumed."""
+        return an_owed(f"echo {word} >> {self.diary}", task=task)
+
+    @property
+    def words(self) -> list[str]:
+        return self.diary.read_text().split() if self.diary.exists() else []
 
     def timers(self, service: Quiescence) -> list[Any]:
         return [call for call in reactor.getDelayedCalls()  # type: ignore[attr-defined]
@@ -41,20 +66,20 @@ class AQuiescence(RunMasterBase):
         """One ends while the next begins: what the next has stopped was forgotten, and nobody resumed it."""
 
         service = await self.start()
-        await service.remember(1, ["start one"])
-        await gatherResults([Deferred.fromCoroutine(service.remember(2, ["start two"])),
+        await service.remember(1, [an_owed("one")])
+        await gatherResults([Deferred.fromCoroutine(service.remember(2, [an_owed("two")])),
                              Deferred.fromCoroutine(service.forget(1)),
-                             Deferred.fromCoroutine(service.remember(3, ["start three"]))])
+                             Deferred.fromCoroutine(service.remember(3, [an_owed("three", seconds=5)]))])
         owed = [await service.owed(number) for number in (1, 2, 3)]
         for number in (2, 3):
             await service.forget(number)
-        self.assertEqual(owed, [(), ("start two",), ("start three",)])
+        self.assertEqual(owed, [(), (an_owed("two"),), (an_owed("three", seconds=5),)])
 
     async def test_what_fails_is_tried_again_until_it_succeeds(self) -> None:
         """A failed resume was logged and forgotten: the nightly import stood still until somebody missed it."""
 
         service = await self.start(Impatient())
-        await service.remember(1, [self.broken, f"echo other >> {self.diary}"])
+        await service.remember(1, [self.broken, self.told("other")])
         await service.settle(1)
         self.assertEqual(await service.owed(1), (self.broken,))
         await until(lambda: len(self.tries.read_text().splitlines()) >= 3, "two more tries")
@@ -83,10 +108,11 @@ class AQuiescence(RunMasterBase):
         """What is owed is owed when it starts again."""
 
         service = await self.start()
-        await service.try_again(1, ["false"])
+        await service.try_again(1, [an_owed("false")])
         self.assertEqual(len(self.timers(service)), 1)
-        later = f"echo at the next start >> {self.diary}"
-        await service.remember(2, [f"echo once >> {self.tries}; sleep 0.2; echo resumed >> {self.diary}", later])
+        first = an_owed(f"echo once >> {self.tries}; sleep 0.2; echo resumed >> {self.diary}")
+        later = self.told("later", task="mail")
+        await service.remember(2, [first, later])
         settled = Deferred.fromCoroutine(service.settle(2))
         await until(self.tries.exists, "the first command to begin")
         await service.stopService()
@@ -94,9 +120,9 @@ class AQuiescence(RunMasterBase):
         self.assertEqual(self.diary.read_text().split(), ["resumed"])
         await settled
         owed = [await service.owed(number) for number in (1, 2)]
-        self.assertEqual(owed, [("false",), (later,)])
+        self.assertEqual(owed, [(an_owed("false"),), (later,)])
         await service.startService()
-        await until(lambda: "next start" in self.diary.read_text(), "the rest to be resumed")
+        await until(lambda: "later" in self.words, "the rest to be resumed")
 
     async def test_the_log_has_a_failure_once(self) -> None:
         """A command that fails all night long does not fill the disk; that it goes on failing is no news."""
@@ -118,7 +144,7 @@ class AQuiescence(RunMasterBase):
         service = await self.start(Impatient())
         await service.try_again(1, [self.broken])
         await until(self.tries.exists, "the first try")
-        await service.remember(2, ["start other"])
+        await service.remember(2, [an_owed("start other")])
         await self.some_tries_later()
         self.mended.touch()
         await self.some_tries_later()
@@ -129,3 +155,72 @@ class AQuiescence(RunMasterBase):
     async def some_tries_later(self) -> None:
         """A try that had begun has ended, and several more were due."""
         await pause(10 * Impatient.retry_seconds)
+
+    async def test_a_command_that_hangs_is_ended_and_the_next_one_runs(self) -> None:
+        """Resuming the mail does not wait for ever for the import."""
+
+        service = await self.start()
+        hangs = an_owed("sleep 300", seconds=0.2)
+        await service.remember(1, [hangs, self.told("mail", task="mail")])
+        await service.settle(1)
+        owed = await service.owed(1)
+        await service.forget(1)
+        self.assertEqual((owed, self.words), ((hangs,), ["mail"]))
+
+    async def test_what_is_kept_belongs_to_the_build_that_claims_it(self) -> None:
+        """The end of the one that has stopped it does not resume it in the downtime of the next."""
+
+        service = await self.start()
+        await service.remember(1, [self.told("resumed")])
+        await service.keep(1)
+        self.assertTrue(service.kept)
+        await service.settle(1)
+        await service.claim(2)
+        await service.settle(1)
+        self.assertEqual((service.kept, self.timers(service), self.words), (False, [], []))
+        self.assertEqual([await service.owed(number) for number in (1, 2)], [(), (self.told("resumed"),)])
+        await service.settle(2)
+        self.assertEqual(self.words, ["resumed"])
+
+    async def test_a_build_that_ends_while_its_tasks_are_being_claimed_does_not_resume_them(self) -> None:
+        """Both write into the same note; the tasks ran in the next one's downtime."""
+
+        service = await self.start()
+        await service.remember(1, [self.told("resumed")])
+        await service.keep(1)
+        await gatherResults([Deferred.fromCoroutine(service.claim(2)), Deferred.fromCoroutine(service.settle(1))])
+        owed = await service.owed(2)
+        await service.forget(2)
+        self.assertEqual((owed, self.words), ((self.told("resumed"),), []))
+
+    async def test_what_nobody_claims_is_resumed_soon(self) -> None:
+        """The deployment that was to follow was refused, or has gone."""
+
+        service = await self.start(Impatient())
+        await service.remember(1, [self.told("resumed")])
+        await service.keep(1)
+        await until(lambda: self.words == ["resumed"], "it to be resumed")
+        self.assertFalse(service.kept)
+
+    async def test_what_is_kept_when_the_master_stops_is_resumed_when_it_starts(self) -> None:
+        """Nobody knows whether the deployment that follows ever comes."""
+
+        service = await self.start()
+        await service.remember(1, [self.told("resumed")])
+        await service.keep(1)
+        await service.stopService()
+        self.assertEqual(self.timers(service), [])
+        await service.startService()
+        await until(lambda: self.words == ["resumed"], "it to be resumed")
+
+    async def test_of_several_buildmasters_the_one_that_leads_resumes(self) -> None:
+        """They share a state database: the start of another one resumed the tasks in the leader's downtime."""
+
+        service = await self.start(beside=[Following()])
+        await service.remember(1, [self.told("resumed")])
+        await service.stopService()
+        await service.startService()
+        await pause(0.1)
+        self.assertEqual(self.words, [])
+        service.lead()
+        await until(lambda: self.words == ["resumed"], "the next leader to resume it")

@@ -61,3 +61,12 @@ class SomeTurns(RunMasterBase):
         turns.end(2)
         self.assertIsNone(turns.hurried(1))
         self.assertTrue(second.called)
+
+    async def test_who_waits_for_one_patch_alone_follows_it(self) -> None:
+        """For that one background tasks stay stopped; who has more before it, or has ended, is not near enough."""
+
+        turns = await self.start()
+        for build_id, behind in ((1, ()), (2, ("patch-1",)), (3, ("patch-1", "patch-2")), (4, ("patch-1",))):
+            turns.follow(build_id, behind)
+        turns.end(4)
+        self.assertEqual([turns.followers(patch) for patch in ("patch-1", "patch-2")], [(2,), ()])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 from twisted.internet import reactor
@@ -71,3 +73,44 @@ def _runs(pid: int) -> bool:
     except FileNotFoundError:
         return False
     return state != "Z"  # nobody here reaps what has lost its parent
+
+
+async def test_a_leashed_command_ends_as_others_do(tmp_path: Path) -> None:
+    """Its output and its status come through, its input is empty, and a daemon it starts may live on."""
+
+    pid = tmp_path / "pid"
+    finished = await Command(f"cat; sleep 300 & echo $! > {pid}; echo done; exit 3", reactor=reactor,
+                             leashed=True).run()
+    daemon = int(pid.read_text())
+    assert (finished.output, finished.ended) == ("done\n", "ended with status 3")
+    assert _runs(daemon)
+    os.kill(daemon, 9)
+    command = Command("sleep 300", reactor=reactor, deadline_seconds=0.2, leashed=True)
+    assert (await command.run()).ended == "was not done within 0.2 s"
+
+
+RUN_AND_DIE = """
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from steps.shared.commands import Command
+
+Deferred.fromCoroutine(Command("echo $$ > {pid}; sleep 300 & wait", reactor=reactor, leashed={leashed}).run())
+reactor.run()
+"""
+
+
+async def test_a_leashed_command_ends_with_a_killed_buildmaster(tmp_path: Path) -> None:
+    """It stopped its task once more when the next buildmaster had resumed it; what resumes is let finish."""
+
+    died = {}
+    for leashed in (True, False):
+        pid = tmp_path / f"pid-{leashed}"
+        process = subprocess.Popen([sys.executable, "-c", RUN_AND_DIE.format(pid=pid, leashed=leashed)],
+                                   cwd=Path(__file__).parents[3])
+        await until(lambda path=pid: path.exists() and path.read_text(), "the command to begin")
+        process.kill()
+        process.wait()
+        died[leashed] = int(pid.read_text())
+    await until(lambda: not _runs(died[True]), "the leashed command to end")
+    assert _runs(died[False])
+    os.killpg(died[False], 9)
