@@ -9,6 +9,7 @@ from buildbot.process.factory import BuildFactory
 
 import steps
 from downtime.settings import Settings
+from master import leadership
 from master.builds import DeploymentBuild, RunbookBuild
 from master.places import Places
 from steps.shared.base import RunbookStep
@@ -43,10 +44,11 @@ def builders(settings: Settings) -> list[util.BuilderConfig]:
             steps.Admit(settings, BuilderName.PRODUCTION), steps.AwaitApproval(settings), steps.AwaitTurn(settings),
             steps.Quiesce(settings), steps.Preflight(settings), steps.PreventConnections(settings),
             steps.CheckFragileUsers(settings), steps.KickConnections(settings), steps.ApplyPatch(settings),
-            steps.AllowConnections(settings), steps.Resume(settings), steps.Record(settings)]),
+            steps.AllowConnections(settings), steps.DeployToOthers(settings), steps.Resume(settings),
+            steps.Record(settings)]),
         _deploying_builder(BuilderName.LIVE, settings, [
             steps.Admit(settings, BuilderName.LIVE), steps.AwaitApproval(settings), steps.AwaitTurn(settings),
-            steps.ApplyLive(settings), steps.Record(settings)]),
+            steps.ApplyLive(settings), steps.DeployToOthers(settings), steps.Record(settings)]),
         _builder(BuilderName.APPROVE, [DECIDING], [steps.Decide(settings)]),
         _builder(BuilderName.BEGIN_NOW, [DECIDING], [steps.BeginNow(settings)]),
         _builder(BuilderName.REOPEN, [DECIDING], [steps.Reopen(settings)]),
@@ -58,7 +60,8 @@ def _builder(name: BuilderName, worker_names: list[str], runbook: list[RunbookSt
     factory = BuildFactory(runbook)
     factory.buildClass = RunbookBuild
     return util.BuilderConfig(name=name.value, workernames=worker_names, factory=factory, collapseRequests=False,
-                              description=ABOUT[name], tags=["fastdowntime"], **keywords)
+                              description=ABOUT[name], tags=["fastdowntime"],
+                              **{"canStartBuild": leadership.may_begin, **keywords})
 
 
 def _deploying_builder(name: BuilderName, settings: Settings, runbook: list[RunbookStep]) -> util.BuilderConfig:

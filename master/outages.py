@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from downtime import errors
+from downtime.fleet.report import FleetReport
 from downtime.outage import Outage
 from downtime.phases import Report
 from master.recovery import Recovery
@@ -99,8 +100,12 @@ class Outages(BuildbotService):  # type: ignore[misc]
 
     def _look_after(self, result: Any, database: str) -> Any:
         error = result.value if isinstance(result, Failure) else result.error if isinstance(result, Report) else None
-        if isinstance(error, errors.NeedsOperator) and self.master is not None:
-            self.master.service_manager.namedServices[Recovery.name].look_after(database)
+        in_doubt = [database] if isinstance(error, errors.NeedsOperator) else []
+        if isinstance(result, FleetReport):
+            in_doubt += [row.database for row in result.in_doubt]
+        if self.master is not None:
+            for each in in_doubt:
+                self.master.service_manager.namedServices[Recovery.name].look_after(each)
         return result
 
 

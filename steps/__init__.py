@@ -15,8 +15,9 @@ from steps.s09_check_fragile_users import CheckFragileUsers
 from steps.s10_kick_connections import KickConnections
 from steps.s11_apply_patch import ApplyPatch
 from steps.s12_allow_connections import AllowConnections
-from steps.s13_resume import Resume
-from steps.s14_record import Record
+from steps.s13_deploy_to_others import DeployToOthers
+from steps.s14_resume import Resume
+from steps.s15_record import Record
 from steps.s20_apply_live import ApplyLive
 from steps.s30_decide import Decide
 from steps.s31_reopen import Reopen
@@ -25,6 +26,7 @@ from steps.s32_begin_now import BeginNow
 __all__ = [  # noqa: RUF022 - in running order
     "JudgeLanding", "RehearseOnStaging",
     "Admit", "AwaitApproval", "AwaitTurn", "Quiesce", "Preflight", "PreventConnections", "CheckFragileUsers",
-    "KickConnections", "ApplyPatch", "AllowConnections", "Resume", "Record",
+    "KickConnections", "ApplyPatch", "AllowConnections", "DeployToOthers", "Resume",
+    "Record",
     "ApplyLive", "Decide", "Reopen", "BeginNow",
 ]

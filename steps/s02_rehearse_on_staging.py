@@ -139,7 +139,7 @@ class RehearseOnStaging(RunbookStep):
         owner = self.getProperty("owner")
         if owner is None:
             return
-        production = plan(inventory, await self.read_ledger(self.settings.environment("production")))
+        production = await self.read_plan(self.settings.environment("production"), inventory)
         offered = {evidence.patch_id for evidence in self._done}
         for patch in production.pending:
             evidence = await self.evidence_store.find(patch.id, patch.sha256)

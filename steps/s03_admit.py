@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from downtime import deployment_lock, errors, ledger
+from downtime.fleet import ledgers
 from downtime.history.events import Offered
 from downtime.node import Node, connect
-from downtime.plan import plan
+from downtime.plan import listing
 from downtime.settings import Role
 from steps.shared import asking, errands, happenings
 from steps.shared.base import RunbookStep
@@ -23,6 +24,14 @@ class NotRepeated(errors.Refused):
 
     happened = BEGUN_ALREADY + "{environment} does not have {patch}; {rest}"
     next_step = "ask for the deployment anew when you are ready"
+
+
+class HalfWay(errors.Refused):
+    """The master died between the first of several databases and the last."""
+
+    happened = BEGUN_ALREADY + "{had} of {all} databases have {patch}; without it: {listing}"
+    next_step = "ask for the deployment anew when you are ready: it goes on with those that lack it"
+    left = errors.Left.REOPENED
 
 
 class StillUnderWay(errors.Refused):
@@ -97,6 +106,8 @@ class Admit(RunbookStep):
         """Whatever came of it, this build deploys nothing."""
         facts: dict[str, Any] = {"number": number, "patch": patch, "environment": self.environment_name}
         try:
+            if self.environment.fleet.databases:
+                return await self._tell_of_several(facts)
             node = await connect(self.environment.target, application_name="fastdowntime looking what came of it",
                                  reactor=self.master.reactor)
             try:
@@ -116,8 +127,24 @@ class Admit(RunbookStep):
         if found is None:
             raise NotRepeated(**facts, rest=await self._what_is_left(node, facts["patch"]), left=(
                 errors.Left.REOPENED if self.builder_name is BuilderName.PRODUCTION else errors.Left.OPEN))
-        sentence = (f"{found.id} is deployed: {self.environment_name} has it since {found.finished_at:%F %T %Z},"
-                    f" applied in {found.seconds:.3f} s; the master died before build {facts['number']} could say so")
+        return self._tell_deployed(
+            f"{found.id} is deployed: {self.environment_name} has it since {found.finished_at:%F %T %Z},"
+            f" applied in {found.seconds:.3f} s", facts)
+
+    async def _tell_of_several(self, facts: dict[str, Any]) -> int:
+        environment, reactor = self.environment, self.master.reactor
+        deploying = await ledgers.deployers(environment, reactor=reactor)  # before the ledgers, as above
+        had = await ledgers.read(environment, reactor=reactor)
+        lacking = [name for name, entries in had.items() if facts["patch"] not in {entry.id for entry in entries}]
+        if busy := [f"{name}: {deploying[name]}" for name in lacking if name in deploying]:
+            raise StillUnderWay(**facts, holder=listing(busy))
+        self.setProperty(Property.APPLIED, not lacking, self.name)
+        if lacking:
+            raise HalfWay(**facts, had=len(had) - len(lacking), all=len(had), listing=listing(lacking))
+        return self._tell_deployed(f"{facts['patch']} is deployed: all {len(had)} databases have it", facts)
+
+    def _tell_deployed(self, what: str, facts: dict[str, Any]) -> int:
+        sentence = f"{what}; the master died before build {facts['number']} could say so"
         self.say(sentence, headline=sentence)
         assert self.build is not None
         self.build.terminate = True  # there is nothing left to do, and nothing has failed
@@ -143,7 +170,7 @@ class Admit(RunbookStep):
 
     async def _refuse_unless_pending(self, errand: Errand) -> None:
         """Patches before it may be pending still: they are asked about when somebody approves."""
-        found = plan(errand.inventory, await self.read_ledger(self.environment))
+        found = await self.read_plan(self.environment, errand.inventory)
         if errand.patch.id not in {patch.id for patch in found.pending} or errand.patch in found.late:
             raise NotPending(reason=found.objections_to(errand.patch)[0])
 

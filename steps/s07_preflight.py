@@ -5,7 +5,7 @@ from __future__ import annotations
 from downtime import deployments, errors, windows
 from downtime.history.events import WindowMissed
 from downtime.outage import Outage
-from steps.shared import errands, happenings
+from steps.shared import canary, errands, happenings
 from steps.shared.base import RunbookStep
 from steps.shared.names import Property
 from steps.shared.results import SUCCESS
@@ -32,6 +32,8 @@ class Preflight(RunbookStep):
                                            request_id=self.request_id, reason=str(WindowPassed())))
             raise WindowPassed
         errand = await errands.read_approved(self)
+        if await canary.has_it(self, errand):
+            return self.result_when_stopped() if self.stopped else SUCCESS
         deployment = await deployments.deployment(errand.patch, errand.origin(await self.build.getUrl()))
         section = Outage(self.environment.target, deployment,
                           deployments.outage_rules(self.settings, self.environment), reactor=self.master.reactor)

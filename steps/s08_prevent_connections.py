@@ -15,8 +15,7 @@ class PreventConnections(PhaseStep):
     name = "prevent connections"
     phase = Phase.PREVENT
     alwaysRun = False
-    doStepIf = True
-    hideStepIf = False
+    doStepIf = staticmethod(lambda step: not step.getProperty(Property.CANARY_HAS_IT))
 
     async def act(self) -> int:
         section = self.section

@@ -24,8 +24,9 @@ class AllowConnections(PhaseStep):
         if outcome is None:
             return
         end = await outcome
-        # now, and not when the background tasks run again: who waits for the database is told that it is open
-        await happenings.note_ended(self, section.deployment.patch.id, end)
+        if not (end.applied and self.environment.fleet.databases):
+            # now, and not when the background tasks run again: who waits for the database is told that it is open
+            await happenings.note_ended(self, section.deployment.patch.id, end)
         if report.state is PhaseState.DONE:
             self.say(opening(end))
 

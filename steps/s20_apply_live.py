@@ -10,7 +10,7 @@ from downtime import deployments
 from downtime.history.events import Closed
 from downtime.live import LiveApplication
 from downtime.printable import printable
-from steps.shared import errands, happenings, wording
+from steps.shared import canary, errands, happenings, wording
 from steps.shared.base import RunbookStep
 from steps.shared.names import Property
 from steps.shared.results import SUCCESS
@@ -31,6 +31,8 @@ class ApplyLive(RunbookStep):
         if not await self.my_turn():
             return self.result_when_stopped()
         errand = await errands.read_approved(self)  # after the wait: what was approved may be something else by now
+        if await canary.has_it(self, errand):
+            return self.result_when_stopped() if self.stopped else SUCCESS
         deployment = await deployments.deployment(errand.patch, errand.origin(await self.build.getUrl()))
         progress = await self.addLog("progress", type="t")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from downtime import errors
 from downtime.approval import Decision, Granted, NotAccepted, Rejected, Request, Verb
-from downtime.plan import plan
 from downtime.settings import Role
 from steps.shared import asking
 from steps.shared.base import RunbookStep
@@ -59,7 +58,7 @@ class Decide(RunbookStep):
     async def _earlier(self, request: Request) -> tuple[str, ...]:
         """What must be in production before; asked anew, because a deployment may have ended just now."""
         inventory = (await self.patches.tip()).inventory
-        found = plan(inventory, await self.read_ledger(self.environment))
+        found = await self.read_plan(self.environment, inventory)
         patch = inventory.find(request.patch_id)
         return tuple(each.id for each in found.before(patch)) if patch else ()
 

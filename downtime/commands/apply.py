@@ -9,9 +9,11 @@ from dataclasses import asdict
 
 from downtime import deployments, errors, forecast, live, phases, probing
 from downtime.apply import Deployment
+from downtime.commands import apply_everywhere as everywhere
 from downtime.commands.context import Context, whoever_asks
 from downtime.commands.reports import client_line, outage_facts, outage_text, statement_facts, statement_lines
 from downtime.errors import ExitStatus
+from downtime.fleet.member import Errand
 from downtime.ledger import Origin
 from downtime.outage import Outage
 from downtime.patches import Lane, Patch
@@ -44,16 +46,29 @@ async def run(context: Context, arguments: argparse.Namespace) -> ExitStatus:
         rehearsed_seconds=foretold.rehearsed_seconds if foretold else None,
         forecast_seconds=foretold.seconds if foretold else None))
     _warn(context, environment, patch.lane)
-    context.confirm(f"Apply {patch.id} to {environment.name} ({environment.target.label})?", agreed=arguments.yes)
+    others = everywhere.others(environment)
+    context.confirm(f"Apply {patch.id} to {environment.name} ({environment.target.label}{others})?",
+                    agreed=arguments.yes)
     context.output.answer(f"{patch.id} ({patch.lane}) on {environment.name} ({environment.target.label})",
                           patch=patch.id, lane=patch.lane, sha256=patch.sha256, commit=commit,
                           environment=environment.name, database=environment.target.label)
-    objections = deployments.objections(inventory, patch)
-    if patch.lane is Lane.LIVE:
-        await _apply_live(context, environment, deployment, objections)
-    else:
-        await _apply_cold(context, environment, deployment, objections, probe=not arguments.no_probe)
+
+    async def to_one() -> phases.Report | live.Report:
+        objections = deployments.objections(inventory, patch)
+        if patch.lane is Lane.LIVE:
+            return await _apply_live(context, environment, deployment, objections)
+        return await _apply_cold(context, environment, deployment, objections, probe=not arguments.no_probe)
+
+    if others:
+        await everywhere.apply(context, environment, Errand(
+            deployment=deployment, inventory=inventory, settings=context.settings, reactor=context.reactor), to_one)
+    elif error := _error(await to_one()):
+        raise error
     return ExitStatus.DONE
+
+
+def _error(report: phases.Report | live.Report) -> errors.DowntimeError | None:
+    return report.error if isinstance(report, phases.Report) else None
 
 
 async def _forecast(context: Context, environment: Environment, patch: Patch) -> forecast.Forecast | None:
@@ -87,7 +102,7 @@ def _warn(context: Context, environment: Environment, lane: Lane) -> None:
 
 
 async def _apply_live(context: Context, environment: Environment, deployment: Deployment,
-                      objections: Objections) -> None:
+                      objections: Objections) -> live.Report:
     application = live.LiveApplication(environment.target, deployment, progress=context.output.progress,
                                        rules=context.settings.live, reactor=context.reactor)
     with context.interruption.aborting(application.abort, awaiting="the statement under way to end"):
@@ -97,10 +112,11 @@ async def _apply_live(context: Context, environment: Environment, deployment: De
                    f"statements done by an earlier run, {report.retries} retries for a lock"]),
         applied=True, started_at=report.started_at, patch_seconds=report.seconds, resumed=report.resumed,
         retries=report.retries, invalid_indexes=report.invalid, statements=statement_facts(report.statements))
+    return report
 
 
 async def _apply_cold(context: Context, environment: Environment, deployment: Deployment, objections: Objections, *,
-                      probe: bool) -> None:
+                      probe: bool) -> phases.Report:
     rules = deployments.outage_rules(context.settings, environment)
     outage = Outage(environment.target, deployment, rules, say=context.output.progress, reactor=context.reactor)
     with context.interruption.aborting(outage.abort, awaiting="the database to open"):
@@ -113,8 +129,7 @@ async def _apply_cold(context: Context, environment: Environment, deployment: De
             finally:
                 await outage.close()
             _tell(context, report, await client.end(), deployment.origin.forecast_seconds)
-    if report.error is not None:
-        raise report.error
+    return report
 
 
 def _tell(context: Context, report: phases.Report, seen: probing.Report | None, foretold: float | None) -> None:

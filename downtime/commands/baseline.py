@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from downtime import deployment_lock, deployments, errors, ledger
 from downtime.commands.context import Context, whoever_asks
 from downtime.errors import ExitStatus
+from downtime.fleet import ledgers
 from downtime.node import Node
 from downtime.patches import Inventory, Patch
 from downtime.plan import listing, plan
@@ -38,18 +39,28 @@ async def run(context: Context, arguments: argparse.Namespace) -> ExitStatus:
     commit = await context.commit()
     inventory = await context.inventory(commit)
     last = deployments.find(inventory, arguments.patch, context.settings, commit)
-    lacking = to_record(inventory, last, await context.entries(environment))
-    if lacking:
-        context.confirm(
-            f"Record {_count(lacking)} ({listing([patch.id for patch in lacking])}) as applied to {environment.name} "
-            f"({environment.target.label}), without running them?", agreed=arguments.yes)
-    recorded = await _record(context, environment, inventory, last) if lacking else ()
+    had = await ledgers.read(environment, reactor=context.reactor)
+    lacking = {name: to_record(inventory, last, entries) for name, entries in had.items()}
+    any_lacking = [patch for patch in inventory.patches if any(patch in patches for patches in lacking.values())]
+    where = _where(environment, sum(map(bool, lacking.values())))
+    if any_lacking:
+        context.confirm(f"Record {_count(any_lacking)} ({listing([patch.id for patch in any_lacking])}) as applied to "
+                        f"{environment.name} ({where}), without running them?", agreed=arguments.yes)
+    recorded = {member.member: await _record(context, member, inventory, last) if lacking[member.member] else ()
+                for member in environment.members()}
+    written = [patch for patch in inventory.patches if any(patch in patches for patches in recorded.values())]
     context.output.answer(
-        f"{_count(recorded)} recorded as applied to {environment.name} ({environment.target.label})"
-        + "".join(f"\n  {patch.id}" for patch in recorded),
+        f"{_count(written)} recorded as applied to {environment.name} ({where})"
+        + "".join(f"\n  {patch.id}" for patch in written),
         environment=environment.name, database=environment.target.label, commit=commit,
-        recorded=[patch.id for patch in recorded])
+        recorded=[patch.id for patch in written],
+        databases={name: [patch.id for patch in patches] for name, patches in recorded.items()})
     return ExitStatus.DONE
+
+
+def _where(environment: Environment, lacking: int) -> str:
+    count = len(environment.members())
+    return environment.target.label if count == 1 else f"{lacking} of its {count} databases"
 
 
 def to_record(inventory: Inventory, last: Patch, entries: Sequence[ledger.Entry]) -> tuple[Patch, ...]:

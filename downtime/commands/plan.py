@@ -11,8 +11,9 @@ from downtime.commands.context import Context
 from downtime.commands.output import table
 from downtime.errors import ExitStatus
 from downtime.findings import Finding
+from downtime.fleet import ledgers
 from downtime.patches import Patch
-from downtime.plan import Plan, plan
+from downtime.plan import Plan, listing
 from downtime.settings import Environment
 
 SUMMARY = "show which patches are pending, in order, with lane and findings"
@@ -40,20 +41,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 async def run(context: Context, arguments: argparse.Namespace) -> ExitStatus:
     environment = context.environment()
     commit = await context.commit(arguments.commit)
+    had = await ledgers.read(environment, reactor=context.reactor)
     async with context.session(environment, "plan") as node:
-        entries, version = await ledger.read(node), node.server_version
-    planned = plan(await context.inventory(commit), entries)
+        version = node.server_version
+    inventory = await context.inventory(commit)
+    planned, half_way = ledgers.plan_of(had, inventory), ledgers.half_way(had, inventory)
+    applied = len(ledgers.in_all(had))
     rehearsed = await _rehearsed(context, environment) if planned.pending else ()
     linted = await lint.lint(planned.pending, server_version=version, rules=context.settings.lint,
                              reactor=context.reactor)
     lines = pending_lines(planned, rehearsed, linted)
     refused = bool(planned.drift) or any(line.findings for line in lines)
     context.output.answer(
-        _text(environment, commit, planned, lines, applied=len(entries)), environment=environment.name,
-        database=environment.target.label, commit=commit, applied=len(entries), last_applied=planned.last_applied,
+        "\n".join([_text(environment, commit, planned, lines, applied=applied), *half_way_lines(half_way)]),
+        environment=environment.name, database=environment.target.label, commit=commit, applied=applied,
+        last_applied=planned.last_applied, half_way=half_way,
         pending=[asdict(line) for line in lines], drift=[asdict(drift) for drift in planned.drift],
         missing=planned.missing, refused=refused)
     return ExitStatus.REFUSED if refused else ExitStatus.DONE
+
+
+def half_way_lines(half_way: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """What some of several databases have; the next deployment of each goes on with the others. Pure."""
+    if not half_way:
+        return ()
+    return ("", "Half way:", *(f"  {patch} is lacking in {listing(names)}, and others have it"
+                               for patch, names in half_way.items()))
 
 
 async def _rehearsed(context: Context, environment: Environment) -> Sequence[ledger.Entry]:

@@ -7,11 +7,13 @@ from time import monotonic
 
 from twisted.internet.task import deferLater
 
-from downtime import deployments, errors, ledger
+from downtime import deployment_lock, deployments, errors, ledger
 from downtime.commands.arguments import seconds
 from downtime.commands.context import Context
 from downtime.errors import ExitStatus
+from downtime.fleet import ledgers
 from downtime.patches import Patch
+from downtime.plan import listing
 from downtime.settings import Environment
 
 SUMMARY = "exit 0 only where the patch is applied: for the deploy of the code that needs it"
@@ -47,8 +49,10 @@ async def run(context: Context, arguments: argparse.Namespace) -> ExitStatus:
     commit = await context.commit(arguments.commit)
     patch = deployments.find(await context.inventory(commit), arguments.patch, context.settings, commit)
     entry = await _wait_for(context, environment, patch, deadline=monotonic() + arguments.wait)
+    others = len(environment.fleet.databases)
+    where = f"{environment.target.label}{f' and {others} more' if others else ''}"
     context.output.answer(
-        f"{patch.id} is applied to {environment.name} ({environment.target.label}) since "
+        f"{patch.id} is applied to {environment.name} ({where}) since "
         f"{entry.finished_at.isoformat(sep=' ', timespec='seconds')}",
         environment=environment.name, database=environment.target.label, patch=patch.id, sha256=patch.sha256,
         applied=True, finished_at=entry.finished_at)
@@ -56,14 +60,20 @@ async def run(context: Context, arguments: argparse.Namespace) -> ExitStatus:
 
 
 async def _wait_for(context: Context, environment: Environment, patch: Patch, *, deadline: float) -> ledger.Entry:
-    """The patch's row. Raises NotApplied or OtherBytesApplied, or NodeError where the last look failed."""
+    """The patch's row; of several databases that of the last one.
+
+    Raises NotApplied or OtherBytesApplied, or NodeError or DeploymentUnderWay where the last look failed.
+    """
     while True:
-        problem: errors.DowntimeError = NotApplied(patch=patch.id, environment=environment.name,
-                                                   database=environment.target.label)
         try:
-            if entry := _find(await context.entries(environment), environment, patch):
-                return entry
-        except errors.NodeError as error:
+            had = await ledgers.read(environment, reactor=context.reactor)
+            found = [(member, _find(had[member.member], member, patch)) for member in environment.members()]
+            if all(entry for _, entry in found):
+                return max((entry for _, entry in found if entry), key=lambda entry: entry.finished_at)
+            problem: errors.DowntimeError = NotApplied(
+                patch=patch.id, environment=environment.name,
+                database=listing([member.target.label for member, entry in found if entry is None]))
+        except (errors.NodeError, deployment_lock.DeploymentUnderWay) as error:
             problem = error  # the very downtime that is waited for keeps us out
         left_seconds = deadline - monotonic()
         if left_seconds <= 0:
@@ -77,7 +87,7 @@ def _find(entries: tuple[ledger.Entry, ...], environment: Environment, patch: Pa
         if entry.id == patch.id:
             if entry.sha256 != patch.sha256:
                 raise OtherBytesApplied(
-                    patch=patch.id, environment=environment.name, database=environment.target.label, path=patch.path,
+                    patch=patch.id, environment=environment.title, database=environment.target.label, path=patch.path,
                     applied=entry.sha256[:12], wanted=patch.sha256[:12], commit=patch.commit[:12])
             return entry
     return None

@@ -219,6 +219,14 @@ class Closed(OfAttempt):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Spreading(OfAttempt):
+    """The first of several databases is open again and has it, or had it before: now the others get it."""
+
+    databases: int  # how many others there are
+    kind: Literal["spreading"] = "spreading"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ended(OfAttempt):
     """The attempt is over; at most background tasks are being resumed."""
 
@@ -250,7 +258,7 @@ class FoundApplied(Happened):
 
 
 Event = (Landed | HeldBack | Withdrawn | Rehearsed | FailedOnStaging | Offered | Asked | Decided | Approved | Voided
-         | Planned | WindowMissed | Hurried | TurnCame | Quiescing | Closed | Ended | FoundApplied)
+         | Planned | WindowMissed | Hurried | TurnCame | Quiescing | Closed | Spreading | Ended | FoundApplied)
 
 
 @cache

@@ -24,6 +24,7 @@ from downtime.history.events import (
     Planned,
     Quiescing,
     Rehearsed,
+    Spreading,
     TurnCame,
     Voided,
     WindowMissed,
@@ -53,6 +54,7 @@ class Attempt:
     turn_came: TurnCame | None = None
     quiescing: Quiescing | None = None
     closed: Closed | None = None
+    spreading: Spreading | None = None  # of several databases the first is open again
     ended: Ended | None = None
 
     @property
@@ -168,7 +170,8 @@ def _further(attempt: Attempt, event: Event) -> Attempt:
             return replace(
                 attempt, asked=event, asked_first_at=attempt.asked_first_at if same else event.at,
                 requested_by=event.requested_by, granted=attempt.granted if same else (),
-                approved=None, planned=None, turn_came=None, quiescing=None, closed=None, ended=None)
+                approved=None, planned=None, turn_came=None, quiescing=None, closed=None, spreading=None,
+                ended=None)
         case Decided():
             granted = (*attempt.granted, event) if event.answer in COUNTING else attempt.granted
             return replace(attempt, decisions=(*attempt.decisions, event), granted=granted)
@@ -188,6 +191,8 @@ def _further(attempt: Attempt, event: Event) -> Attempt:
             return replace(attempt, quiescing=event)
         case Closed():
             return replace(attempt, closed=event)
+        case Spreading():
+            return replace(attempt, spreading=event)
         case Ended():
             return replace(attempt, ended=event)
         case _:

@@ -75,6 +75,9 @@ def _of_attempt(attempt: Attempt) -> Standing:
         rejected = attempt.ended.outcome is Outcome.REJECTED
         return Standing(stage=Stage.REJECTED if rejected else Stage.NOT_DEPLOYED,
                         whose=Whose.AUTHOR if rejected else Whose.OPERATOR, sentence=attempt.ended.sentence)
+    if attempt.spreading is not None:
+        return Standing(stage=Stage.DEPLOYING, whose=Whose.NOBODY,
+                        sentence=f"the first database has it; {attempt.spreading.databases} more get it now")
     if attempt.closed is not None:
         return Standing(stage=Stage.DEPLOYING, whose=Whose.NOBODY, sentence="is being deployed now")
     if attempt.quiescing is not None:

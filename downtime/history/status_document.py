@@ -67,7 +67,7 @@ def status_document(journeys: Iterable[Journey], now: datetime, *, in_doubt: boo
     planned = tuple(sorted((plan for pair in cold if (plan := _plan(*pair)) is not None and plan.begins_at > now),
                            key=lambda plan: (plan.begins_at, plan.patch_id)))
     if closed := [attempt for _, attempt in cold if attempt.closed is not None]:
-        return _closed(closed[0], planned, now)
+        return _closed(closed[0], planned, now) if closed[0].spreading is None else _spreading(closed[0], planned)
     if in_doubt:
         return StatusDocument(state=State.UNKNOWN, planned=planned, retry_after_seconds=LATE_RETRY_SECONDS,
                               message="Whether the database is open is not known; it is being looked at.")
@@ -92,6 +92,16 @@ def _closed(attempt: Attempt, planned: tuple[Plan, ...], now: datetime) -> Statu
     return StatusDocument(
         state=State.CLOSED, planned=planned, since=since, expected_end=end, retry_after_seconds=_until(end, now),
         message=f"The database is closed for a change since {_clock(since)}; it is expected back at {_clock(end)}.")
+
+
+def _spreading(attempt: Attempt, planned: tuple[Plan, ...]) -> StatusDocument:
+    """Whoever asks has been refused by one of several databases, and nobody knows by which."""
+    assert attempt.spreading is not None, "the others get it now"
+    since, expected = attempt.spreading.at, attempt.closed.expected_seconds if attempt.closed is not None else 0.0
+    return StatusDocument(
+        state=State.CLOSED, planned=planned, since=since, retry_after_seconds=max(LATE_RETRY_SECONDS, ceil(expected)),
+        message=f"Several databases are changed one after the other since {_clock(since)}; each is closed for a short"
+                " time.")
 
 
 def _quiescing(journey: Journey, attempt: Attempt, planned: tuple[Plan, ...], now: datetime) -> StatusDocument:

@@ -22,6 +22,7 @@ from downtime.history.events import (
     Planned,
     Quiescing,
     Rehearsed,
+    Spreading,
     TurnCame,
     Voided,
     WindowMissed,
@@ -72,7 +73,8 @@ def _of_approval(event: Asked | Decided | Approved | Voided) -> str:
             return f"what was approved counts no longer: {event.reason}"
 
 
-def _of_deployment(event: Planned | WindowMissed | Hurried | TurnCame | Quiescing | Closed | Ended) -> str:
+def _of_deployment(event: Planned | WindowMissed | Hurried | TurnCame | Quiescing | Closed | Spreading | Ended
+                   ) -> str:
     match event:
         case Planned():
             behind = f"follows {', '.join(event.behind)}" if event.behind else ""
@@ -88,6 +90,8 @@ def _of_deployment(event: Planned | WindowMissed | Hurried | TurnCame | Quiescin
             return f"background tasks are being stopped; the downtime begins at {in_utc(event.begins_at)}"
         case Closed():
             return f"being applied; {in_words(event.expected_seconds)} are expected"
+        case Spreading():
+            return f"the first database has it; {event.databases} more get it now"
         case Ended():
             outage = f", outage {in_words(event.outage_seconds)}" if event.lane is not Lane.LIVE else ""
             done = f" (patch {in_words(event.patch_seconds)}{outage})" if event.began_at is not None else ""

@@ -10,6 +10,7 @@ from flask import Flask, Response, g, jsonify, render_template, request
 from downtime import patches, windows
 from downtime.history import board, decisions, filters
 from downtime.history.board import Order
+from downtime.history.journey import Attempt
 from downtime.history.queue import queue, to_json
 from downtime.history.stages import Stage, Whose, standing
 from downtime.history.telling import told
@@ -79,9 +80,11 @@ def _add_deployment(app: Flask, source: Source) -> None:
             return render_template("missing.html", patch_id=patch_id), 404
         ended = [each for each in journey.attempts if each.ended is not None][-ATTEMPTS_SHOWN:]
         outages = {each.request_id: source.outage(each.ended.build_id) for each in ended if each.ended is not None}
+        fleets = {each.request_id: source.fleet(build_id) for each in journey.attempts[-ATTEMPTS_SHOWN:]
+                  if (build_id := _spread_by(each)) is not None}
         return render_template(
-            "deployment.html", journey=journey, row=board.Row(journey=journey, standing=standing(journey),
-                                                              now=source.now()),
+            "deployment.html", fleets=fleets, journey=journey,
+            row=board.Row(journey=journey, standing=standing(journey), now=source.now()),
             evidence=source.evidence(journey), diff=source.patch_diff(journey), outages=outages, user=user,
             timelines={request_id: timeline.of(document) for request_id, document in outages.items()},
             of_user=timeline.of_user, most=KICKED_SHOWN, attempts=journey.attempts[-ATTEMPTS_SHOWN:],
@@ -94,6 +97,14 @@ def _add_decisions(app: Flask, source: Source) -> None:
         asked, mistakes = filters.read(request.args)
         return render_template("decisions.html", record=decisions.record(source.events(), page=asked.page),
                                mistakes=mistakes)
+
+
+def _spread_by(attempt: Attempt) -> int | None:
+    """The build that has gone on to the other databases; None where there are none, or it did not come so far."""
+    if attempt.spreading is None:
+        return None
+    build = attempt.ended or attempt.asked
+    return build.build_id if build is not None else None
 
 
 def _look(source: Source) -> None:

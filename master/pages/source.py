@@ -13,6 +13,7 @@ from twisted.internet.threads import blockingCallFromThread
 
 from downtime.errors import DowntimeError
 from downtime.evidence import Evidence
+from downtime.git import RepositoryError
 from downtime.history.events import Event
 from downtime.history.journey import Journey
 from downtime.printable import cut
@@ -24,7 +25,8 @@ T = TypeVar("T")
 
 ROOT = "../../../"           # from any of our pages to Buildbot's own, whatever path prefix it lives below
 LONGEST_DIFF = 200_000       # characters; more is no reading for a page
-OUTAGE = "outage"            # the name of the build data
+OUTAGE = "outage"            # the names of the build data
+FLEET = "fleet"
 
 
 class Source(Protocol):
@@ -51,6 +53,9 @@ class Source(Protocol):
 
     def outage(self, build_id: int) -> dict[str, Any]:
         """The outage document of a build; empty where there is none."""
+
+    def fleet(self, build_id: int) -> dict[str, Any]:
+        """What became of each of several databases in a build, or has so far; empty where there is one."""
 
     def in_doubt(self) -> bool:
         """Whether nobody knows that production is open, while no deployment is under way."""
@@ -89,7 +94,10 @@ class MasterSource:
         return found
 
     def outage(self, build_id: int) -> dict[str, Any]:
-        return self._ask(lambda: self._outage(build_id))
+        return self._ask(lambda: self._kept(build_id, OUTAGE))
+
+    def fleet(self, build_id: int) -> dict[str, Any]:
+        return self._ask(lambda: self._kept(build_id, FLEET))
 
     def in_doubt(self) -> bool:
         # a look at a dictionary, which any thread may take; a master that is put together otherwise has no recovery
@@ -113,16 +121,20 @@ class MasterSource:
         answer: T = blockingCallFromThread(self._reactor, ask)
         return answer
 
-    async def _outage(self, build_id: int) -> dict[str, Any]:
+    async def _kept(self, build_id: int, name: str) -> dict[str, Any]:
         try:
-            found = await self._master().data.get(("builds", str(build_id), "data", OUTAGE, "value"))
+            found = await self._master().data.get(("builds", str(build_id), "data", name, "value"))
         except InvalidPathError:
             return {}
         return dict(json.loads(found["raw"])) if found else {}
 
     async def _diff(self, commit: str, path: str) -> str:
         repository = self._service(ServiceName.PATCHES).repository
-        landings = await repository.landings_of(commit, path)
+        try:
+            landings = await repository.landings_of(commit, path)
+        except RepositoryError:  # of several buildmasters another one has looked at it
+            await repository.fetch()
+            landings = await repository.landings_of(commit, path)
         text: str = await repository.diff(await repository.parent(landings[0]), landings[0], path) if landings else ""
         return text
 

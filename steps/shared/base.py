@@ -20,7 +20,10 @@ from twisted.python import log
 from twisted.python.failure import Failure
 
 from downtime import deployment_lock, errors, ledger
+from downtime.fleet import ledgers
 from downtime.history.events import FoundApplied
+from downtime.patches import Inventory
+from downtime.plan import Plan
 from downtime.printable import printable
 from downtime.settings import Environment, Settings
 from steps.shared import happenings, services, wording
@@ -177,9 +180,19 @@ class RunbookStep(BuildStep):  # type: ignore[misc]
             entries = await ledger.read(node)
         finally:
             node.close()
-        if environment.name == "production":
+        if environment.name == "production" and len(environment.members()) == 1:
             self._note_found(entries)
         return entries
+
+    async def read_plan(self, environment: Environment, inventory: Inventory) -> Plan:
+        """What any database of an environment still lacks.
+
+        Raises MembersUnreadable, or of a single database what `read_ledger` raises.
+        """
+        had = await ledgers.read(environment, reactor=self.master.reactor)
+        if environment.name == "production":
+            self._note_found(ledgers.in_all(had))
+        return ledgers.plan_of(had, inventory)
 
     def _note_found(self, entries: Sequence[ledger.Entry]) -> None:
         """What was applied from a terminal, or before there was a journal."""

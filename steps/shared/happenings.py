@@ -7,9 +7,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from downtime import errors, live
+from downtime import errors, live, phases
 from downtime.apply import PatchFailed
 from downtime.evidence import Evidence
+from downtime.fleet.report import FleetReport
 from downtime.history.events import Ended, Event, Outcome, Rehearsed
 from downtime.history.journey import Journey
 from downtime.lanes import Lane
@@ -53,6 +54,34 @@ def ended(patch: str, report: End, *, request_id: int, build_id: int, build_url:
     event = Ended(at=now(), patch_id=patch, request_id=request_id, build_id=build_id, build_url=build_url,
                   outcome=Outcome.DEPLOYED, sentence=headline(patch, report),
                   expected_seconds=rehearsed.expected_seconds if rehearsed is not None else None)
+    if isinstance(report, FleetReport):
+        return _of_several(event, report)
+    return _of_one(event, report)
+
+
+def _of_several(event: Ended, report: FleetReport) -> Ended:
+    """With the figures of the canary, which forecasts are about; where that had it already, of the longest outage."""
+    results = [row.result for row in report.matrix.rows]
+    if report.canary is not None:
+        known = _of_one(event, report.canary)
+    else:
+        known = replace(
+            event, began_at=min((each.started_at for each in results if each.started_at), default=None),
+            lane=Lane.COLD if any(each.outage_seconds is not None for each in results) else Lane.LIVE,
+            patch_seconds=max((each.patch_seconds or 0.0 for each in results), default=0.0),
+            outage_seconds=report.matrix.longest_outage_seconds)
+    return replace(known, kicked=report.kicked, left=_left(report.stopped), outcome=_outcome(report, known.outcome))
+
+
+def _outcome(report: FleetReport, of_canary: Outcome) -> Outcome:
+    if report.applied:
+        return Outcome.DEPLOYED
+    if report.in_doubt:
+        return Outcome.UNKNOWN
+    return Outcome.ABORTED if of_canary is Outcome.DEPLOYED else of_canary
+
+
+def _of_one(event: Ended, report: phases.Report | live.Report | errors.DowntimeError) -> Ended:
     if isinstance(report, live.Report):
         return replace(event, lane=Lane.LIVE, began_at=report.started_at, patch_seconds=report.seconds)
     if isinstance(report, errors.DowntimeError):

@@ -73,6 +73,7 @@ class Property:
     DECISION = "decision"
     ENVIRONMENT = "environment"
     OUTAGE_SECONDS = "outage_seconds"
-    APPLIED = "applied"  # whether the patch is in, once that is known
+    APPLIED = "applied"  # whether the patch is in (of several databases: in all of them), once that is known
+    CANARY_HAS_IT = "canary_has_it"  # the first of several databases has the patch by an earlier deployment
     # written durably before production is touched: no build of the same request may touch it again
     BEGUN = "connections_prevented"

@@ -15,6 +15,7 @@ from downtime.history.events import Event
 from downtime.history.journey import Journey
 from downtime.lanes import Lane
 from downtime.patches import Inventory
+from downtime.quiescing.tasks import Owed
 from downtime.repository import Repository
 from downtime.settings import Environment
 
@@ -121,6 +122,12 @@ class Turns(Protocol):
     def end(self, build_id: int) -> None:
         """The build waits no more."""
 
+    def follow(self, build_id: int, behind: Sequence[str]) -> None:
+        """Until `end` it waits for these patches to be in production; none: for its window alone."""
+
+    def followers(self, patch_id: str) -> tuple[int, ...]:
+        """The builds that wait for no other patch but this one."""
+
     def wake(self) -> None:
         """Something has changed: a deployment has ended, or evidence is other than it was."""
 
@@ -139,17 +146,31 @@ class EvidenceStore(Protocol):
 
 
 class Quiescence(Protocol):
-    """Remembers what was quiesced, across restarts, so that it is resumed whatever became of the build."""
+    """Remembers which tasks were stopped, across restarts, so that they are resumed whatever became of the build.
 
-    async def remember(self, build_id: int, resume: Sequence[str]) -> None: ...
+    Where another deployment follows, the tasks can stay stopped: `keep` leaves them to whoever claims them first.
+    """
 
-    async def owed(self, build_id: int) -> tuple[str, ...]:
-        """The commands still to be run, in their running order."""
+    @property
+    def kept(self) -> bool:
+        """Whether a deployment that has ended has left its tasks stopped, for one that claims them."""
+
+    async def remember(self, build_id: int, owed: Sequence[Owed]) -> None:
+        """That is what it owes from now on, in the order in which it is to be resumed."""
+
+    async def owed(self, build_id: int) -> tuple[Owed, ...]:
+        """What is still to be resumed, in that order."""
 
     async def forget(self, build_id: int) -> None: ...
 
-    async def try_again(self, build_id: int, failed: Sequence[str]) -> None:
+    async def try_again(self, build_id: int, failed: Sequence[Owed]) -> None:
         """These alone are owed still: they are tried again, every minute and at the master's start."""
+
+    async def keep(self, build_id: int) -> None:
+        """Do not resume what it owes for a minute: a deployment that follows is about to claim it."""
+
+    async def claim(self, build_id: int) -> None:
+        """What was kept is from now on owed by this build, which need not stop it again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,7 +37,7 @@ class ARunbook(RunMasterBase):
         self.folder = tmp_path
 
     async def start(self, *, quiesce: dict[str, Any] | None = None, windows: dict[str, Any] | None = None,
-                    **sections: Any) -> None:
+                    fleet: dict[str, Any] | None = None, **sections: Any) -> None:
         (self.folder / "secret").write_text(application.password_of(application.PATCHER))
         (self.folder / "secret").chmod(0o600)
         self.repository = Repository.create(self.folder / "git")
@@ -47,6 +47,8 @@ class ARunbook(RunMasterBase):
             for name, database in (("staging", self.staging), ("production", self.production))}
         if quiesce is not None:
             environments["production"]["quiesce"] = quiesce
+        if fleet is not None:
+            environments["production"]["fleet"] = fleet
         if windows is not None:
             environments["production"]["windows"] = windows
         settings = load(write_settings(self.folder, **{

@@ -9,6 +9,7 @@ from buildbot.process.results import FAILURE, WARNINGS
 from twisted.internet import reactor, task
 
 from downtime import deployment_lock, ledger, marker
+from downtime.quiescing.tasks import Owed
 from steps.shared.names import BuilderName, Property, ServiceName
 from tests.builders import a_node
 from tests.databases import Database
@@ -150,7 +151,7 @@ class AfterADeath(runbook.ARunbook):
         await self.start()
         diary = self.folder / "diary"
         quiescence = self.master.service_manager.namedServices[ServiceName.QUIESCENCE]
-        await quiescence.remember(999, [f"echo resumed >> {diary}"])
+        await quiescence.remember(999, [Owed(task="import", command=f"echo resumed >> {diary}", seconds=60)])
         await quiescence.settle()
         await quiescence.settle()
         self.assertEqual(diary.read_text().split(), ["resumed"])

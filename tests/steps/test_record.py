@@ -9,7 +9,7 @@ import pytest
 
 from downtime import live, phases
 from downtime.ledger import Entry
-from steps import s14_record
+from steps import s15_record
 
 AT = datetime(2024, 1, 2, tzinfo=UTC)
 COLD = phases.Report(phases=(), started_at=AT, outage_seconds=1.5, patch_seconds=1.4, proof_seconds=0.0, applied=True,
@@ -23,7 +23,7 @@ ROW = Entry(id="patch-1", sha256="a" * 64, lane="cold", commit="c", started_at=A
 def test_the_forecast_stands_beside_what_came_true(report: phases.Report | live.Report) -> None:
     """In words; as figures for other programs they are in the build's data."""
 
-    assert s14_record.against_forecast(report, ROW) == "forecast 1.200 s, took 1.400 s (1.17 times)"
+    assert s15_record.against_forecast(report, ROW) == "forecast 1.200 s, took 1.400 s (1.17 times)"
 
 
 @pytest.mark.parametrize(("report", "row"), [
@@ -35,4 +35,4 @@ def test_the_forecast_stands_beside_what_came_true(report: phases.Report | live.
 def test_nothing_is_compared_that_cannot_be(report: phases.Report | live.Report, row: Entry | None) -> None:
     """No forecast is said to have failed that was none."""
 
-    assert s14_record.against_forecast(report, row) == ""
+    assert s15_record.against_forecast(report, row) == ""

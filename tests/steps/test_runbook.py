@@ -126,9 +126,9 @@ class ARunbook(runbook.ARunbook):
 
         diary = self.folder / "diary"
         lines = {name: f"echo {name} >> {diary}" for name in ("stop-cron", "stop-queue", "resume-cron", "resume-queue")}
-        await self.start(quiesce={
-            "lead_minutes": 0, "stop": [lines["stop-cron"], lines["stop-queue"]],
-            "resume": [lines["resume-cron"], lines["resume-queue"]]})
+        await self.start(quiesce={"lead_minutes": 0, "tasks": [
+            {"name": name, "command": {"stop": lines[f"stop-{name}"], "resume": lines[f"resume-{name}"]}}
+            for name in ("cron", "queue")]})
         await self.land(**{"database__schema__patch-1_dot_sql": "ALTER TABLE account ADD COLUMN note text;"})
         build = await self.latest(BuilderName.PRODUCTION, self.waits)
         self.assertFalse(diary.exists())
@@ -142,7 +142,9 @@ class ARunbook(runbook.ARunbook):
 
         mended, diary = self.folder / "mended", self.folder / "diary"
         broken = f"test -e {mended} && echo resumed >> {diary}"
-        await self.start(quiesce={"lead_minutes": 0, "stop": ["true"], "resume": [broken, "true"]})
+        await self.start(quiesce={"lead_minutes": 0, "tasks": [
+            {"name": "import", "command": {"stop": "true", "resume": broken}},
+            {"name": "mail", "command": {"stop": "true", "resume": "true"}}]})
         await self.land(**{"database__schema__patch-1_dot_sql": "ALTER TABLE account ADD COLUMN note text;"})
         build = await self.latest(BuilderName.PRODUCTION, self.waits)
         await self.decide(build)
@@ -153,7 +155,7 @@ class ARunbook(runbook.ARunbook):
         await quiescence.settle()
         self.assertEqual(build["results"], FAILURE)
         self.assertIn("tried again every minute", (await self.summaries(build))["resume background tasks"])
-        self.assertEqual(owed, (broken,))
+        self.assertEqual([each.command for each in owed], [broken])
         self.assertEqual(await quiescence.owed(build["buildid"]), ())
         self.assertEqual(diary.read_text().split(), ["resumed"])
 

@@ -47,8 +47,8 @@ class Beginning(ARunbook):
         """Somebody has applied it from a terminal: an hour without background tasks would be for nothing."""
 
         diary = self.folder / "diary"
-        build = await self.approved(quiesce={"lead_minutes": 0, "stop": [f"echo stopped >> {diary}"],
-                                             "resume": [f"echo resumed >> {diary}"]})
+        build = await self.approved(quiesce={"lead_minutes": 0, "tasks": [
+            {"name": "import", "command": {"stop": f"echo stopped >> {diary}", "resume": f"echo resumed >> {diary}"}}]})
         node = await a_node(self.production.target)
         await ledger.write(node, patch_id="patch-1", sha256="0" * 64, lane="cold", commit="c" * 40,
                            started_at=datetime.now(UTC), seconds=1.25, origin=ledger.Origin())

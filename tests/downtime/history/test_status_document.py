@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from downtime.history.events import Approved, Closed, Event, Planned, Quiescing
+from downtime.history.events import Approved, Closed, Event, Planned, Quiescing, Spreading
 from downtime.history.status_document import State, StatusDocument, status_document
 from downtime.lanes import Lane
 from tests.downtime.history.histories import APPROVER, START, a_deployed, asked, at, journeys, landed, rehearsed
@@ -50,6 +50,16 @@ def test_a_doubt_is_told_and_not_open() -> None:
     assert (found.state, found.retry_after_seconds, len(found.planned)) == (State.UNKNOWN, 5, 1)
     assert found.message == "Whether the database is open is not known; it is being looked at."
     assert status_document(journeys(closed()).values(), BEGINS, in_doubt=True).state is State.CLOSED
+
+
+def test_several_databases_are_closed_one_after_the_other() -> None:
+    """Who reads it was refused by one of them: it opens soon, though the deployment goes on for long."""
+
+    spreading = Spreading(at=at(121), patch_id="patch-1", request_id=1, databases=49)
+    found = document([*closed(), spreading], at(150))
+    assert (found.state, found.retry_after_seconds, found.expected_end) == (State.CLOSED, 12, None)
+    assert found.message == ("Several databases are changed one after the other since 2026-03-02 10:01:00 UTC;"
+                             " each is closed for a short time.")
 
 
 def test_a_known_begin_is_planned() -> None:

@@ -16,6 +16,7 @@ OF_ONE: list[events.Event] = [
     events.Voided(at=NOW, patch_id="patch-1", request_id=1, reason="the evidence is another one"),
     events.WindowMissed(at=NOW, patch_id="patch-1", request_id=1, begins_at=NOW, reason="a tape ran"),
     events.TurnCame(at=NOW, patch_id="patch-1", request_id=1),
+    events.Spreading(at=NOW, patch_id="patch-1", request_id=1, databases=49),
     events.Hurried(at=NOW, patch_id="patch-1", request_id=1, by="operator", reason="now"),
 ]
 

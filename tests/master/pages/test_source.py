@@ -125,4 +125,6 @@ class ThePages(RunMasterBase):
             reason="", properties={}, builderids=[builder], waited_for=False)
         build_id, _ = await database.builds.addBuild(builder, requests[builder], worker, self.master.masterid, "begins")
         await database.build_data.setBuildData(build_id, "outage", b'{"outage_seconds": 0.2}', "test")
+        await database.build_data.setBuildData(build_id, "fleet", b'{"databases": []}', "test")
         self.assertEqual(await deferToThread(self.source.outage, build_id), {"outage_seconds": 0.2})
+        self.assertEqual(await deferToThread(self.source.fleet, build_id), {"databases": []})

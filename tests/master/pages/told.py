@@ -23,10 +23,12 @@ class Told:
     base_url = ROOT
 
     def __init__(self, happened: Iterable[Event], settings: Settings, *, evidence: Evidence | None = EVIDENCE,
-                 outage: Mapping[str, Any] | None = None, diff: str = "", doubt: bool = False) -> None:
+                 outage: Mapping[str, Any] | None = None, fleet: Mapping[str, Any] | None = None,
+                 diff: str = "", doubt: bool = False) -> None:
         self.settings = settings
         self._events = tuple(sorted(happened, key=lambda event: event.at))
         self._journeys = journeys(self._events)
+        self._fleet = dict(fleet or {})
         self._evidence, self._outage, self._diff, self._doubt = evidence, dict(outage or {}), diff, doubt
 
     def now(self) -> datetime:
@@ -43,6 +45,9 @@ class Told:
 
     def outage(self, build_id: int) -> dict[str, Any]:
         return self._outage
+
+    def fleet(self, build_id: int) -> dict[str, Any]:
+        return self._fleet
 
     def in_doubt(self) -> bool:
         return self._doubt

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from downtime import errors, forecast, ledger, live, phases
+from downtime.fleet.report import Canary, FleetReport
 from steps.shared import happenings, last_words, outage_document
 from steps.shared.base import RunbookStep
+from steps.shared.last_words import End
 from steps.shared.names import Property
 from steps.shared.results import SKIPPED, SUCCESS
 
@@ -30,9 +33,25 @@ class Record(RunbookStep):
         self.setProperty(Property.APPLIED, last_words.is_applied(end), self.name)
         await happenings.note_ended(self, self._patch, end)
         await self.outages.release(self.build_id)
-        if not isinstance(end, errors.DowntimeError):  # of a live application the step that ran it has shown all
-            await self._keep(end, sentence)
+        of_canary: End | Canary = end
+        if isinstance(end, FleetReport):
+            await self._keep_of_several(end)
+            of_canary = end.canary
+        # of a live application that failed the step that ran it has shown all
+        if isinstance(of_canary, phases.Report | live.Report):
+            await self._keep(of_canary, sentence)
         return SUCCESS
+
+    async def _keep_of_several(self, report: FleetReport) -> None:
+        """What became of each, and each one's own document beside the canary's."""
+        matrix = report.matrix
+        await self.write("databases", "\n".join([*matrix.lines(), "", matrix.sentence]))
+        await self._set_data("fleet", matrix.to_json())
+        for name, one in report.reports.items():
+            await self._set_data(f"outage-{name}", outage_document.document(self._patch, one, None, client=None))
+
+    async def _set_data(self, name: str, document: dict[str, Any]) -> None:
+        await self.setBuildData(name, json.dumps(document, sort_keys=True).encode(), "fastdowntime")
 
     async def _keep(self, report: phases.Report | live.Report, sentence: str) -> None:
         entry, row = await self._row()
@@ -41,9 +60,11 @@ class Record(RunbookStep):
         if isinstance(report, phases.Report):
             await self.write("timeline", phases.timeline(report.phases))
             self.setProperty(Property.OUTAGE_SECONDS, report.outage_seconds, self.name)
+            if report.caught is not None:
+                await self.write("standbys", "\n".join(report.caught.lines))
         document = outage_document.document(self._patch, report, entry,
                                             client=await self.probes.finish(self.build_id))
-        await self.setBuildData("outage", json.dumps(document, sort_keys=True).encode(), "fastdowntime")
+        await self._set_data("outage", document)
         await self.write("ledger", f"{row}\n\n{comparison}" if comparison else row)
 
     async def _row(self) -> tuple[ledger.Entry | None, str]:

@@ -1,0 +1,53 @@
+"""How a deployment to several databases went: the canary's own report, and what became of each. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from downtime import errors, live, phases
+from downtime.fleet.matrix import Matrix, Result, Row, State
+from downtime.fleet.member import result_of
+from downtime.fleet.rollout import Stopped, stopped
+from downtime.settings.sections import Budget
+
+Canary = phases.Report | live.Report | errors.DowntimeError | None  # None: it had the patch already
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetReport:
+    """`canary` is an error where a live application was not applied."""
+
+    patch: str
+    canary: Canary
+    matrix: Matrix
+    reports: Mapping[str, phases.Report | live.Report]  # of the others that were begun, by name
+
+    @property
+    def applied(self) -> bool:
+        """Whether every database has it."""
+        return self.matrix.complete
+
+    @property
+    def stopped(self) -> Stopped | None:
+        return stopped(self.patch, self.matrix)
+
+    @property
+    def kicked(self) -> int:
+        """Clients' sessions on all of them."""
+        return sum(row.result.kicked for row in self.matrix.rows)
+
+    @property
+    def in_doubt(self) -> tuple[Row, ...]:
+        """Databases of which nobody knows that they are open."""
+        doubtful = (errors.Left.CLOSED, errors.Left.UNKNOWN)
+        return tuple(row for row in self.matrix.rows if row.result.left in doubtful)
+
+
+def of_canary(canary: Canary, budget: Budget, foretold_seconds: float | None) -> Result:
+    """Its row of the matrix."""
+    if canary is None:
+        return Result(state=State.HAS_IT)
+    if isinstance(canary, errors.DowntimeError):
+        return Result.failed(canary)
+    return result_of(canary, budget, foretold_seconds)
