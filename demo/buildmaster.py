@@ -27,15 +27,16 @@ class MasterError(RuntimeError):
 class Buildmaster:
     """The buildmaster of a sandbox; perhaps started by another process. Keep it as long as the master should live."""
 
-    def __init__(self, sandbox: Sandbox) -> None:
+    def __init__(self, sandbox: Sandbox, *, name: str = NAME) -> None:
         self.sandbox = sandbox
+        self._name = name
         self._child: subprocess.Popen[bytes] | None = None
         self._guard: subprocess.Popen[bytes] | None = None
 
     @property
     def process(self) -> Process | None:
         """The living process, whoever started it."""
-        return self.sandbox.register.find(NAME)
+        return self.sandbox.register.find(self._name)
 
     @property
     def log(self) -> Path:
@@ -43,11 +44,11 @@ class Buildmaster:
 
     def create(self) -> None:
         """Make its state database. Raises MasterError with what Buildbot said, a mistake in the settings for one."""
-        done = subprocess.run([PROGRAMS / "buildbot", "upgrade-master", "--quiet", self.sandbox.master],
-                              cwd=self.sandbox.master, env=self._environment(), capture_output=True, text=True,
-                              check=False, umask=0o077)
-        if done.returncode != 0:
-            raise MasterError(f"buildbot upgrade-master failed:\n{done.stdout}{done.stderr}")
+        self._buildbot("upgrade-master", "--quiet", str(self.sandbox.master))
+
+    def copy_state(self, url: str) -> None:
+        """Copy its state into an empty database, while it does not run. Raises MasterError."""
+        self._buildbot("copy-db", "--quiet", url, str(self.sandbox.master))
 
     def start(self, *, outlives_us: bool = False) -> None:
         """Start and return when its pages answer. Raises MasterError."""
@@ -60,7 +61,7 @@ class Buildmaster:
                 stderr=output, start_new_session=True, umask=0o077)
         finally:
             os.close(output)
-        self.sandbox.register.add(NAME, self._child.pid)
+        self.sandbox.register.add(self._name, self._child.pid)
         if not outlives_us:
             self._guard = end_with_us(self._child.pid)
         self._await_pages()
@@ -92,7 +93,7 @@ class Buildmaster:
         if self._child is not None:
             self._child.wait()
             self._child = None
-        self.sandbox.register.forget(NAME)
+        self.sandbox.register.forget(self._name)
 
     def _await_pages(self) -> None:
         deadline = time.monotonic() + START_SECONDS
@@ -113,6 +114,12 @@ class Buildmaster:
         said = [path.read_text(errors="replace").splitlines() for path in (self.log, self.log.with_name("output.log"))
                 if path.exists()]
         return "\n".join(line for lines in said for line in lines[-LOG_TAIL_LINES:])
+
+    def _buildbot(self, command: str, *arguments: str) -> None:
+        done = subprocess.run([PROGRAMS / "buildbot", command, *arguments], cwd=self.sandbox.master,
+                              env=self._environment(), capture_output=True, text=True, check=False, umask=0o077)
+        if done.returncode != 0:
+            raise MasterError(f"buildbot {command} failed:\n{done.stdout}{done.stderr}")
 
     def _environment(self) -> dict[str, str]:
         return without_postgres_variables(FASTDOWNTIME_SETTINGS=str(self.sandbox.settings))

@@ -16,6 +16,7 @@ from twisted.logger import Logger
 
 from downtime.history.events import Event
 from downtime.settings import Settings
+from master import leadership
 from master.announcing.desk import Desk
 from master.announcing.line import LineState
 from master.journal import Journal
@@ -86,12 +87,12 @@ class Announcer(BuildbotService):  # type: ignore[misc]
 
     def _hear(self, event: Event) -> None:
         journey = self._journal.journey(event.patch_id) if self._journal is not None else None
-        if self._desk is not None and journey is not None:
+        if self._desk is not None and journey is not None and leadership.leads(self.master):
             self._desk.hear(event, journey)
 
     def _look(self) -> None:
         try:
-            if self._desk is not None:
+            if self._desk is not None and leadership.leads(self.master):
                 self._desk.look()
         except Exception:  # the next look may succeed; a loop that has ended tells nobody anything
             LOG.failure("looking for what is due")

@@ -17,12 +17,14 @@ from downtime import git
 from downtime.errors import SettingsError
 from downtime.repository import without_credentials
 from downtime.settings import Settings, find, load
+from downtime.settings.buildmaster import POSTGRESQL, target_of_state
 from master.announcer import Announcer
 from master.approvals import Approvals
 from master.branch import Branch
 from master.builders import builders, workers
 from master.evidence_store import EvidenceStore
 from master.journal import Journal
+from master.leadership import Leadership
 from master.loose_ends import LooseEnds
 from master.outages import Outages
 from master.page_service import Pages
@@ -48,7 +50,7 @@ def configuration(folder: Path, path: Path | None = None) -> dict[str, Any]:
     about = settings.buildmaster
     return extend({
         "title": TITLE, "titleURL": about.url, "buildbotURL": about.url, "buildbotNetUsageData": None,
-        "db": {"db_url": about.state}, "protocols": {"null": {}}}, settings)
+        "db": {"db_url": about.state}, "protocols": {"null": {}}, **_several(settings)}, settings)
 
 
 def extend(config: dict[str, Any], settings: Settings) -> dict[str, Any]:
@@ -66,12 +68,35 @@ def extend(config: dict[str, Any], settings: Settings) -> dict[str, Any]:
     services = [
         Outages(), Journal(), Approvals(settings=settings), Turns(), Probes(), EvidenceStore(), Quiescence(),
         Visitors(), Branch(settings=settings), Recovery(settings=settings), Announcer(settings=settings),
-        Pages(settings=settings), LooseEnds()]
+        Pages(settings=settings), LooseEnds(), *_leadership(config)]
     for key, ours in (("workers", workers()), ("builders", builders(settings)),
                       ("schedulers", all_schedulers(settings)), ("services", services)):
         config[key] = [*config.get(key, ()), *ours]
     config["change_source"] = [*_as_list(config.get("change_source")), *change_sources(settings)]
     return config
+
+
+def _several(settings: Settings) -> dict[str, Any]:
+    """What Buildbot wants to know where there are several buildmasters."""
+    several = settings.buildmaster.multi_master
+    if several is None:
+        return {}
+    return {"multiMaster": True, "mq": {"type": "wamp", "router_url": several.router, "realm": several.realm}}
+
+
+def _leadership(config: dict[str, Any]) -> list[Leadership]:
+    """Nothing where there is one buildmaster. Of several one alone must work: they need a database that tells which."""
+    if not config.get("multiMaster"):
+        return []
+    url = str(config.get("db", {}).get("db_url") or config.get("db_url", ""))
+    try:
+        state = target_of_state(url)
+    except ValueError as error:
+        raise ConfigErrors([f"the db_url of the buildmaster {error}"]) from None
+    if state is None:
+        raise ConfigErrors([f"several buildmasters need their state on a PostgreSQL server: a db_url that begins with "
+                            f"{POSTGRESQL}"])
+    return [Leadership(state=state)]
 
 
 def read_settings(path: Path) -> Settings:

@@ -1,7 +1,8 @@
 """The service that writes down what happens to every patch, in Buildbot's state database, and never changes a word.
 
 It knows everything that was ever written: the pages, the notices and what an approval is worth after a restart are
-read out of that. What cannot be written at once is kept and tried again: no deployment waits for its history.
+read out of that. What cannot be written at once is kept and tried again: no deployment waits for its history. Where
+there are several buildmasters each looks every second at what the others have written.
 """
 
 from __future__ import annotations
@@ -11,17 +12,20 @@ from typing import Any
 
 from buildbot.util.service import BuildbotService
 from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from downtime.history import journey
 from downtime.history.events import Event, from_json, to_json
 from downtime.history.journey import Journey
+from master import leadership
 from master.state import Drawer
 from steps.shared.names import ServiceName
 
 LOG = Logger()
 
 AGAIN_SECONDS = 5.0  # after a write that failed
+LOOK_SECONDS = 1.0   # at what other buildmasters have written: so much later their pages show it
 
 Listener = Callable[[Event], object]
 
@@ -42,12 +46,17 @@ class Journal(BuildbotService):  # type: ignore[misc]
         self._again: Any = None
         self._is_ready = False
         self._waiting: list[Deferred[None]] = []
+        self._looking: LoopingCall | None = None
 
     async def startService(self) -> None:
         """A database that cannot be read is read again: nothing is decided while it is not known what was."""
         await super().startService()
         self._events, self._journeys, self._number = [], {}, 0
         await self._read()
+        if leadership.several(self.master):
+            self._looking = LoopingCall(lambda: self._beside(self.catch_up))
+            self._looking.clock = self.master.reactor
+            self._looking.start(LOOK_SECONDS, now=False)
 
     async def ready(self) -> None:
         if not self._is_ready:
@@ -57,22 +66,20 @@ class Journal(BuildbotService):  # type: ignore[misc]
 
     async def _read(self) -> None:
         try:
-            found = await self._drawer.everything()
+            found = await self._drawer.behind()
         except Exception as error:  # whatever the database driver raises
             LOG.warn("what has happened so far cannot be read: {error!r}", error=error)
             self._again = self.master.reactor.callLater(AGAIN_SECONDS, self._try_again, self._read)
             return
-        for key, value in found.items():
-            self._number = max(self._number, int(key))
-            try:
-                self._take(from_json(value))
-            except ValueError as error:  # of a later version: it stays where it is
-                LOG.warn("event {key} cannot be read: {reason}", key=key, reason=str(error).partition("\n")[0])
+        self._understand(found, self._take)
         self._is_ready = True
         while self._waiting:
             self._waiting.pop().callback(None)
 
     async def stopService(self) -> None:
+        if self._looking is not None:
+            self._looking.stop()
+            self._looking = None
         if self._again is not None:
             self._again.cancel()
             self._again = None
@@ -87,6 +94,11 @@ class Journal(BuildbotService):  # type: ignore[misc]
     async def record(self, event: Event) -> None:
         await self._writing.run(lambda: Deferred.fromCoroutine(self._put_behind(event)))
         self._tell(event)
+
+    async def catch_up(self) -> None:
+        """Know, and tell, what other buildmasters have written."""
+        if self._is_ready:
+            await self._writing.run(lambda: Deferred.fromCoroutine(self._catch_up()))
 
     def journey(self, patch_id: str) -> Journey | None:
         return self._journeys.get(patch_id)
@@ -144,9 +156,25 @@ class Journal(BuildbotService):  # type: ignore[misc]
         await self._put(event)
 
     async def _put(self, event: Event) -> None:
-        await self._drawer.put(f"{self._number + 1:09}", to_json(event))
+        while not await self._drawer.add(_key(self._number + 1), to_json(event)):
+            await self._catch_up()
         self._number += 1
+
+    async def _catch_up(self) -> None:
+        self._understand(await self._drawer.behind(_key(self._number)), self._tell)
+
+    def _understand(self, found: Mapping[str, Any], take: Callable[[Event], None]) -> None:
+        for key, value in found.items():
+            self._number = int(key)
+            try:
+                take(from_json(value))
+            except ValueError as error:  # of a later version: it stays where it is
+                LOG.warn("event {key} cannot be read: {reason}", key=key, reason=str(error).partition("\n")[0])
 
     @property
     def _drawer(self) -> Drawer:
         return Drawer(self.master, self.name)
+
+
+def _key(number: int) -> str:
+    return f"{number:09}"

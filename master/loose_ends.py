@@ -15,6 +15,7 @@ from twisted.logger import Logger
 
 from downtime.history.events import Answer, Ended, Outcome
 from downtime.history.journey import Attempt
+from master import leadership
 from steps.shared import happenings
 from steps.shared.names import ServiceName
 
@@ -51,10 +52,16 @@ class LooseEnds(BuildbotService):  # type: ignore[misc]
         self._joining = None
         if self._journal is None:
             self._joining = self.master.reactor.callLater(JOIN_SECONDS, self._join)
-        else:
-            Deferred.fromCoroutine(self._look_back()).addErrback(lambda why: LOG.failure("looking back", failure=why))
+        elif leadership.leads(self.master):
+            self.lead()
+
+    def lead(self) -> None:
+        """What ended while nobody could write; called again where this buildmaster takes over from another."""
+        Deferred.fromCoroutine(self._look_back()).addErrback(lambda why: LOG.failure("looking back", failure=why))
 
     def _completed(self, key: tuple[str, ...], message: dict[str, Any]) -> None:
+        if not leadership.leads(self.master):
+            return
         # a build has written down its own end before Buildbot completes its request
         for patch_id, attempt in self._open():
             if attempt.request_id == int(key[1]):

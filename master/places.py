@@ -12,6 +12,7 @@ from typing import Any
 from downtime.history.journey import Journey
 from downtime.patches import number_of
 from downtime.settings import Settings
+from master import leadership
 from steps.shared.names import Property, ServiceName
 
 
@@ -27,6 +28,8 @@ class Places:
 
     async def may_begin(self, builder: Any, worker: Any, request: Any) -> bool:
         """Whether a worker may be taken: the last free one is kept for the first patch. `canStartBuild`."""
+        if not leadership.leads(builder.master):
+            return False
         if sum(each.isAvailable() for each in builder.workers) > 1:
             return True
         journal = builder.master.service_manager.namedServices[ServiceName.JOURNAL]

@@ -7,20 +7,53 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from buildbot.plugins import changes, schedulers, util
+from twisted.internet.defer import Deferred, succeed
 
 from downtime.approval import Verb
 from downtime.patches import Inventory
 from downtime.repository import without_credentials
 from downtime.settings import Settings
+from master import leadership
 from steps.shared.names import FORCED_BY, LANDINGS, OFFERED_BY, BuilderName, Property
 
+CLAIM_SECONDS = 2  # between tries of a new leader to get what another buildmaster has done before; Buildbot's own: 300
 POLLER = "fastdowntime"  # also the name a hook gives: change_hook/poller?poller=fastdowntime
+
+
+class OfTheLeader:
+    """Of several buildmasters the leader alone does it, so that it has no longer than the lease to wait for."""
+
+    POLL_INTERVAL_SEC = CLAIM_SECONDS
+    master: Any
+
+    def _claimService(self) -> Deferred[bool]:
+        if not self._may_claim():
+            return succeed(False)
+        claimed: Deferred[bool] = super()._claimService()  # type: ignore[misc]
+        return claimed
+
+    def _may_claim(self) -> bool:
+        return leadership.leads(self.master)
+
+
+class Landings(OfTheLeader, schedulers.SingleBranchScheduler):  # type: ignore[misc]
+    """Makes builds of what lands."""
+
+
+class Poller(OfTheLeader, changes.GitPoller):  # type: ignore[misc]
+    """Looks at the branch. Of several buildmasters not before `Landings` listens: what it finds is told once."""
+
+    def _may_claim(self) -> bool:
+        if not leadership.several(self.master):
+            return True
+        landings = self.master.scheduler_manager.namedServices.get(LANDINGS)
+        return super()._may_claim() and landings is not None and landings.active
 
 
 def change_sources(settings: Settings) -> list[Any]:
     """Looks at the branch every few seconds, and at once when a hook knocks."""
     repository = settings.repository
-    return [changes.GitPoller(**_way_to(repository.url), branch=repository.branch, name=POLLER, pollAtLaunch=True,
+    return [Poller(**_way_to(repository.url), branch=repository.branch, name=POLLER, pollAtLaunch=True,
                               pollInterval=repository.poll_seconds, workdir="gitpoller-fastdowntime")]
 
 
@@ -35,7 +68,7 @@ def _way_to(url: str) -> dict[str, Any]:
 
 def all_schedulers(settings: Settings) -> list[Any]:
     return [
-        schedulers.SingleBranchScheduler(
+        Landings(
             name=LANDINGS, builderNames=[BuilderName.STAGING.value], treeStableTimer=None,
             change_filter=util.ChangeFilter(branch=settings.repository.branch,
                                             repository=_way_to(settings.repository.url)["repourl"]),

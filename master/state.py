@@ -24,12 +24,18 @@ class Drawer:
         """Returns when the value is in the database."""
         await self._state.setState(await self._object_id(), key, value)
 
-    async def everything(self) -> dict[str, Any]:
-        """Every value by its key, in the order of the keys."""
+    async def add(self, key: str, value: Any) -> bool:
+        """The same for a key that nobody has used; False where another buildmaster was first."""
+        found = await self._state.atomicCreateState(await self._object_id(), key, lambda: value)
+        return bool(found == value)
+
+    async def behind(self, key: str = "") -> dict[str, Any]:
+        """Every value whose key comes after this one, by its key, in the order of the keys."""
         table, object_id = self._db.model.object_state, await self._object_id()
 
         def read(connection: Any) -> dict[str, Any]:
-            asked = sa.select(table.c.name, table.c.value_json).where(table.c.objectid == object_id)
+            asked = sa.select(table.c.name, table.c.value_json).where(
+                table.c.objectid == object_id, table.c.name > key)
             return {name: json.loads(value) for name, value in connection.execute(asked.order_by(table.c.name))}
 
         found: dict[str, Any] = await self._db.pool.do(read)

@@ -13,6 +13,7 @@ from buildbot.util.service import BuildbotService
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from master import leadership
 from master.state import Drawer
 from steps.shared.names import ServiceName
 
@@ -42,9 +43,10 @@ class Visitors(BuildbotService):  # type: ignore[misc]
             lambda why: LOG.failure("noting a visitor", failure=why))
 
     async def names_of(self, owner: str) -> frozenset[str]:
-        if owner not in self._names:  # since a restart the visitor has not been here
-            self._names[owner] = frozenset(await self._drawer.get(owner) or ()) | {owner}
-        return self._names[owner]
+        noted = self._names.get(owner)
+        if noted is None or leadership.several(self.master):  # at another buildmaster, or before a restart
+            noted = frozenset(await self._drawer.get(owner) or noted or ())
+        return noted | {owner}
 
     @property
     def _drawer(self) -> Drawer:

@@ -15,9 +15,11 @@ from downtime.settings.values import (
     Text,
     UrlWithPassword,
     secret_warnings,
+    target,
 )
-from downtime.target import is_loopback
+from downtime.target import Target, is_loopback
 
+POSTGRESQL = "postgresql+psycopg2://"  # how SQLAlchemy's URLs name it with the driver that is installed
 USERS_FILE: Any = {"users_file": "users"}  # judged like a given value, so that it is found beside the settings
 
 
@@ -33,8 +35,34 @@ def _web_address(url: str) -> str:
     return url.rstrip("/") + "/"  # Buildbot builds its links by appending
 
 
+def _state(url: str) -> str:
+    scheme = url.partition("://")[0]
+    if scheme in ("postgresql", "postgres"):  # to SQLAlchemy 2.1 it means psycopg 3, which is not installed
+        raise ValueError(f"should begin with {POSTGRESQL} where it is on PostgreSQL")
+    if scheme == POSTGRESQL.removesuffix("://"):
+        _state_target(url)
+    return url
+
+
+def target_of_state(url: str) -> Target | None:
+    """The PostgreSQL server and database that a SQLAlchemy URL means; None where it means a file or another product."""
+    return _state_target(url) if url.startswith(POSTGRESQL) else None
+
+
+def _state_target(url: str) -> Target:
+    return target("postgresql://" + url.removeprefix(POSTGRESQL))
+
+
+def _router_address(url: str) -> str:
+    if not re.match(r"wss?://[^/]", url):
+        raise ValueError("should start with ws:// or wss://, for example ws://127.0.0.1:8080/ws")
+    return url
+
+
 Header = Annotated[Text, AfterValidator(_header)]
 WebAddress = Annotated[Text, AfterValidator(_web_address)]
+RouterAddress = Annotated[Text, AfterValidator(_router_address)]
+StateUrl = Annotated[UrlWithPassword, AfterValidator(_state)]
 
 
 class OAuthClient(Section):
@@ -87,12 +115,20 @@ class Auth(Section):
                 yield from secret_warnings(f"{path}.{key}.client_secret_file", client.client_secret_file)
 
 
+class MultiMaster(Section):
+    """Several buildmasters on one state database, and the WAMP router (crossbar) by which they talk to each other."""
+
+    router: RouterAddress
+    realm: Text = "buildbot"
+
+
 class Buildmaster(Section):
     """Where the web pages are, where the state is kept, and how people sign in."""
 
     url: WebAddress = "http://localhost:8010/"
     listen: Text = "tcp:8010:interface=127.0.0.1"  # an endpoint as Twisted writes it
-    state: UrlWithPassword = "sqlite:///state.sqlite"
+    state: StateUrl = "sqlite:///state.sqlite"
+    multi_master: MultiMaster | None = None
     auth: Auth = USERS_FILE
 
     @field_validator("listen")
@@ -101,6 +137,20 @@ class Buildmaster(Section):
         if not re.match(r"[a-z][a-z0-9]*:.", listen):
             raise ValueError("should be an endpoint, for example tcp:8010:interface=127.0.0.1")
         return listen
+
+    @property
+    def state_target(self) -> Target | None:
+        """Where the state is kept; None for a file."""
+        return target_of_state(self.state)
+
+    @field_validator("multi_master")
+    @classmethod
+    def _shares_a_server(cls, multi_master: MultiMaster | None, info: ValidationInfo) -> MultiMaster | None:
+        state = info.data.get("state")
+        if multi_master is not None and state is not None and target_of_state(state) is None:
+            raise ValueError("needs buildmaster.state on a PostgreSQL server that all buildmasters reach, for example "
+                             "postgresql+psycopg2://buildbot@db.example.org/buildbot")
+        return multi_master
 
     @field_validator("auth")
     @classmethod

@@ -14,7 +14,7 @@ from pydantic import PrivateAttr, ValidationInfo, field_validator, model_validat
 
 from downtime import squawk_rules
 from downtime.settings.buildmaster import Buildmaster
-from downtime.settings.environments import Environment, Environments
+from downtime.settings.environments import Environment, Environments, Gate
 from downtime.settings.notices import Notices
 from downtime.settings.values import (
     Days,
@@ -32,6 +32,7 @@ from downtime.settings.values import (
     surroundings,
     without_password,
 )
+from downtime.target import Target
 
 NOTHING_GIVEN: Any = {}  # judged like a section left empty, so that its paths are found beside the settings
 
@@ -218,6 +219,25 @@ class Settings(Section):
             raise ValueError(f"people: {', '.join(sorted(named))}: write the e-mail address; a Google sign-in proves "
                              "nothing else")
         return self
+
+    @model_validator(mode="after")
+    def _keeps_its_state_elsewhere(self) -> Self:
+        """While the gate is closed Buildbot could open no connection to its own state there."""
+        state = self.buildmaster.state_target
+        if state is not None and (closing := self._closing(state)):
+            raise ValueError(f"buildmaster.state: is on a server that environments.{closing} closes; keep it on "
+                             "another server, or in a file")
+        return self
+
+    def _closing(self, state: Target) -> str | None:
+        """The environment whose gate would keep new connections from the database of the state."""
+        for name in self.environment_names:
+            environment = self.environment(name)
+            for database in (member.database for member in environment.members()):
+                if database.server == state.server and (
+                        environment.gate is Gate.HOLD or database.database == state.database):
+                    return name
+        return None
 
     @property
     def folder(self) -> Path:

@@ -33,7 +33,8 @@ def left_in(sandbox: Sandbox) -> list[str]:
 def passwords(sandbox: Sandbox) -> list[str]:
     """Of everybody and everything in the sandbox."""
     known = [application.password_of(name) for name in (*ROLES, *PEOPLE)]
-    return known + [server.superuser_password for server in sandbox.servers.values()]
+    return [*known, *(server.superuser_password for server in sandbox.servers.values()),
+            *sandbox.surroundings.passwords]
 
 
 def among(secrets: Iterable[str], places: Iterable[tuple[str, bytes]]) -> list[str]:
@@ -44,7 +45,7 @@ def among(secrets: Iterable[str], places: Iterable[tuple[str, bytes]]) -> list[s
 
 def files(sandbox: Sandbox) -> Places:
     """What Buildbot and PostgreSQL have written, Buildbot's state database among it."""
-    logs = [server.log for server in sandbox.servers.values()]
+    logs = [each.log for each in (*sandbox.servers.values(), *sandbox.surroundings.named.values())]
     for path in [*logs, *(path for path in sandbox.master.rglob("*") if path.is_file())]:
         try:
             yield str(path), path.read_bytes()

@@ -209,10 +209,10 @@ class SomeApprovals(RunMasterBase):
 
         approvals = await self.start()
         answers = self.asked(approvals, a_request())
-        put, self.master.db.state.setState = self.master.db.state.setState, _fail
+        put, self.master.db.state.atomicCreateState = self.master.db.state.atomicCreateState, _fail
         with self.assertRaises(OSError):
             await approvals.decide(a_decision(), earlier=())
-        self.master.db.state.setState = put
+        self.master.db.state.atomicCreateState = put
         self.assertEqual(answers, [])
         self.assertEqual(await approvals.decide(a_decision(), earlier=()), GRANTED)
 

@@ -13,6 +13,7 @@ from buildbot.plugins import schedulers, util, worker
 from buildbot.process.factory import BuildFactory
 from buildbot.warnings import ConfigWarning
 
+from master import leadership
 from master.assembly import configuration, extend
 from master.schedulers import all_schedulers, change_sources, touches_patches
 from steps.shared.names import LANDINGS, BuilderName, ServiceName
@@ -134,3 +135,37 @@ def test_buildbot_is_given_the_password_of_the_repository_apart(tmp_path: Path) 
     assert given["args"] == ("https://git.example.org/app.git",)
     assert given["kwargs"]["auth_credentials"] == ("builder", "pass@word")
     assert landings.getConfigDict()["kwargs"]["change_filter"].filter_change(change)
+
+
+def test_one_of_several_buildmasters_is_told_so(tmp_path: Path) -> None:
+    """Buildbot talks to the others through the router, and a service of ours finds out which of them works."""
+
+    several = configuration(tmp_path, write_settings(tmp_path, buildmaster={
+        "listen": "tcp:0:interface=127.0.0.1", "state": "postgresql+psycopg2://buildbot@state.example.org/buildbot",
+        "multi_master": {"router": "ws://127.0.0.1:8080/ws", "realm": "deployments"}}))
+    loaded = MasterConfig.loadFromDict(several, "master.cfg")
+    alone = MasterConfig.loadFromDict(configuration(tmp_path, write_settings(tmp_path)), "master.cfg")
+    assert loaded.multiMaster
+    assert loaded.mq == {"type": "wamp", "router_url": "ws://127.0.0.1:8080/ws", "realm": "deployments"}
+    assert leadership.NAME in loaded.services
+    assert not alone.multiMaster
+    assert leadership.NAME not in alone.services
+
+
+@pytest.mark.parametrize("database", [{}, {"db_url": "sqlite:///state.sqlite"}, {"db": {"db_url": "mysql://db/state"}}])
+def test_several_buildmasters_of_a_foreign_configuration_need_a_lease(tmp_path: Path, database: dict[str, Any]) -> None:
+    """Without one each of them would deploy what the other is deploying."""
+
+    with pytest.raises(ConfigErrors) as caught:
+        extend({**a_foreign_configuration(), **database, "multiMaster": True}, a_settings(tmp_path))
+    assert "several buildmasters need their state on a PostgreSQL server" in caught.value.errors[0]
+
+
+@pytest.mark.parametrize("key", ["db_url", "db"])
+def test_the_state_of_a_foreign_configuration_has_the_lease(tmp_path: Path, key: str) -> None:
+    """Buildbot knows two ways of writing it down."""
+
+    url = "postgresql+psycopg2://buildbot@state.example.org/buildbot"
+    database = {key: url if key == "db_url" else {"db_url": url}}
+    config = extend({**a_foreign_configuration(), **database, "multiMaster": True}, a_settings(tmp_path))
+    assert leadership.NAME in {service.name for service in config["services"]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 from buildbot.test.util.integration import RunMasterBase
@@ -53,14 +54,14 @@ class AJournal(RunMasterBase):
         """A state database that is gone for a moment holds no deployment up, and loses nothing of its history."""
 
         service = await self.start()
-        put, broken = self.master.db.state.setState, True
+        put, broken = self.master.db.state.atomicCreateState, True
 
         def fail_at_first(*arguments: Any) -> Any:
             if broken:
                 raise OSError("disk full")
             return put(*arguments)
 
-        self.master.db.state.setState = fail_at_first
+        self.master.db.state.atomicCreateState = fail_at_first
         service.note(landings(1)[0])
         self.assertIsNotNone(service.journey("patch-0"))
         with self.assertRaises(OSError):
@@ -86,17 +87,39 @@ class AJournal(RunMasterBase):
 
         service = await self.start()
         self.patch(journal, "AGAIN_SECONDS", 3600)
-        put = self.master.db.state.setState
+        put = self.master.db.state.atomicCreateState
 
         def fail(*arguments: Any) -> Any:
             raise OSError("disk full")
 
         first, second, third = landings(3)
-        self.master.db.state.setState = fail
+        self.master.db.state.atomicCreateState = fail
         service.note(first)
         with self.assertRaises(OSError):
             await service.record(second)
-        self.master.db.state.setState = put
+        self.master.db.state.atomicCreateState = put
         await service.record(third)
         await self.again(service)
         self.assertEqual(list(service.events()), [first, third])
+
+    async def test_two_buildmasters_write_into_one_journal(self) -> None:
+        """Neither overwrites what the other has written, and each tells its listeners of both, once."""
+
+        service, other, told = await self.start(), Journal(), []
+        other.parent = SimpleNamespace(master=self.master)
+        await other.startService()
+        service.listen(told.append)
+        first, second, third, fourth = landings(4)
+        service.note(first)
+        await until(lambda: not service._unwritten, "the event to be written")
+        await other.record(second)
+        await other.record(third)
+        await service.record(fourth)
+        await service.catch_up()
+        await other.catch_up()
+        self.assertEqual(list(service.events()), [first, second, third, fourth])
+        self.assertEqual(told, [first, second, third, fourth])
+        self.assertEqual(list(other.events()), [first, second, third, fourth])
+        await self.again(service)
+        self.assertEqual(list(service.events()), [first, second, third, fourth])
+        await other.stopService()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
+from master import leadership
 from master.visitors import Visitors
 from tests.master.settings_for_tests import user
 
@@ -27,14 +29,15 @@ class ADrawerInMemory:
 class AMaster:
     """As much of a master as the service asks for."""
 
-    def __init__(self, state: ADrawerInMemory) -> None:
+    def __init__(self, state: ADrawerInMemory, *services: str) -> None:
         self.db = self
         self.state = state
+        self.config = SimpleNamespace(services=services)
 
 
-def visitors_on(state: ADrawerInMemory) -> Visitors:
+def visitors_on(state: ADrawerInMemory, *services: str) -> Visitors:
     visitors = Visitors()
-    visitors.parent = type("Parent", (), {"master": AMaster(state)})()
+    visitors.parent = SimpleNamespace(master=AMaster(state, *services))
     return visitors
 
 
@@ -77,3 +80,13 @@ async def test_the_newest_sign_in_of_an_address_counts() -> None:
     visitors.note({"username": "approver", "email": "shared@example.org"})
     visitors.note({"username": "developer", "email": "shared@example.org"})
     assert await visitors.names_of("shared@example.org") == {"developer", "shared@example.org"}
+
+
+async def test_a_sign_in_at_another_buildmaster_counts() -> None:
+    """An account that was renamed since is not known by its old name for as long as the leader runs."""
+
+    state = ADrawerInMemory()
+    leader = visitors_on(state, leadership.NAME)
+    leader.note({"username": "approver", "email": "shared@example.org"})
+    visitors_on(state, leadership.NAME).note({"username": "developer", "email": "shared@example.org"})
+    assert await leader.names_of("shared@example.org") == {"developer", "shared@example.org"}

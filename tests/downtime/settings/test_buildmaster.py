@@ -81,3 +81,53 @@ def test_address_ends_with_a_slash(load_with: LoadWith) -> None:
     """Buildbot makes its links by appending to it."""
 
     assert load_with({"buildmaster.url": "https://example.org/bb"}).buildmaster.url == "https://example.org/bb/"
+
+
+def test_the_state_is_kept_where_no_gate_closes(problems_with: ProblemsWith) -> None:
+    """In an outage Buildbot could open no connection to its own state: with gate hold nowhere on that server."""
+
+    (problem,) = problems_with({
+        "buildmaster.state": "postgresql+psycopg2://buildbot@127.0.0.1:5433/buildbot",
+        "environments.production.database": "postgresql://patcher@localhost:5433/app"})
+    assert problem.startswith("buildmaster.state: is on a server that environments.production closes")
+
+
+def test_another_database_of_a_server_is_enough_for_gate_refuse(load_with: LoadWith) -> None:
+    """It closes one database alone."""
+
+    settings = load_with({
+        "buildmaster.state": "postgresql+psycopg2://buildbot@127.0.0.1:5433/buildbot",
+        "environments.production": {"database": "postgresql://patcher@localhost:5433/app", "gate": "refuse"}})
+    assert settings.buildmaster.state_target is not None
+
+
+@pytest.mark.parametrize("url", ["postgresql://buildbot@db.example.org/buildbot", "postgres://db.example.org/buildbot"])
+def test_the_state_names_the_driver_that_is_installed(url: str, problems_with: ProblemsWith) -> None:
+    """Without its name SQLAlchemy looks for psycopg 3, and Buildbot would end with an import error."""
+
+    (problem,) = problems_with({"buildmaster.state": url})
+    assert problem.startswith("buildmaster.state: should begin with postgresql+psycopg2://")
+
+
+def test_a_password_spilt_into_the_address_of_the_state_is_not_shown(problems_with: ProblemsWith) -> None:
+    """As everywhere else."""
+
+    (problem,) = problems_with({"buildmaster.state": "postgresql+psycopg2://buildbot:a/s3cret@db.example.org/buildbot"})
+    assert problem.startswith("buildmaster.state: host, port and database cannot be told apart")
+    assert "s3cret" not in problem
+
+
+def test_several_buildmasters_share_a_server(problems_with: ProblemsWith) -> None:
+    """A file has no lease, and no other machine reaches it."""
+
+    (problem,) = problems_with({"buildmaster.multi_master": {"router": "ws://127.0.0.1:8080/ws"}})
+    assert problem.startswith("buildmaster.multi_master: needs buildmaster.state on a PostgreSQL server")
+
+
+def test_a_router_is_known_by_a_web_socket(problems_with: ProblemsWith) -> None:
+    """Buildbot itself would try for ever."""
+
+    (problem,) = problems_with({
+        "buildmaster.state": "postgresql+psycopg2://buildbot@db.example.org/buildbot",
+        "buildmaster.multi_master": {"router": "http://127.0.0.1:8080/ws"}})
+    assert problem.startswith("buildmaster.multi_master.router: should start with ws:// or wss://")
