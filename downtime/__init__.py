@@ -4,10 +4,10 @@ Pure, decisions over values, no clock and no I/O:
     errors, sqlstates, printable, notices, literals, target, globs, windows, lanes, extent, patches, parsing,
     statement_kinds, statements, dividing, landing, plan, squawk_rules, waivers, findings, footprints, observations,
     documented_locks, lane_safety, remedies, excerpt, speed_settings, copy_age, runs, evidence, evidence_text, approval,
-    phases, install
+    phases, install, pooler_names, fleet.matrix, quiescing (kinds, tasks, progress)
 Talk to something:
     settings (its file and password files), node and parameters (PostgreSQL; node is the only module that imports
-    txpostgres), git and repository, squawk and lint (the linter, a program), prober and probing (a process of its own);
+    txpostgres), pooler (the console of a PgBouncer), watchdog and the programs of quiescing (processes of their own), git and repository, squawk and lint (the linter, a program), prober and probing (a process of its own);
     everything else talks through a Node.
 The command line is `__main__` and `commands`.
 """
