@@ -7,7 +7,8 @@ Pure, decisions over values, no clock and no I/O:
     phases, install, pooler_names, fleet.matrix, quiescing (kinds, tasks, progress)
 Talk to something:
     settings (its file and password files), node and parameters (PostgreSQL; node is the only module that imports
-    txpostgres), pooler (the console of a PgBouncer), watchdog and the programs of quiescing (processes of their own), git and repository, squawk and lint (the linter, a program), prober and probing (a process of its own);
-    everything else talks through a Node.
+    txpostgres), pooler (the console of a PgBouncer), git and repository, squawk and lint (the linter, a program);
+    prober and probing, watchdog and watching, and the programs of quiescing are processes of their own; everything
+    else talks through a Node.
 The command line is `__main__` and `commands`.
 """
