@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/requirements.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test lint bench faults faults-nightly
+.PHONY: help demo up down test lint bench bench-cluster faults faults-nightly
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ lint: $(STAMP) ## ruff and mypy
 
 bench: $(STAMP) ## measures outages against a shell script on the same servers
 	@$(BIN)/python -m demo bench
+
+bench-cluster: $(STAMP) ## measures what clients see behind a pooler, beside standbys, of many databases
+	@$(BIN)/python -m demo.cluster_cost
 
 faults: $(STAMP) ## kills, cuts and breaks everything on purpose and prints what was measured
 	@$(BIN)/python -m demo faults
