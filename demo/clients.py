@@ -4,7 +4,8 @@
 
 connects to CLIENTS_DSN, and to FRAGILE_DSN for the fragile script (in the environment, because they hold passwords).
 It answers each line on standard input with one line of JSON: `report` only answers, `begin` and `commit` move the
-fragile script into and out of a transaction first. It ends at the end of the input or on SIGTERM, with a last line.
+fragile script into and out of a transaction first, `rest` and `work` tell the others when to be at work. It ends at
+the end of the input or on SIGTERM, with a last line.
 
 Clients that are cut or refused come back at once, as badly behaved ones do. They are generators that say what they
 wait for, driven by one selector: threads would cost more processor than the server they talk to.
@@ -34,8 +35,12 @@ from downtime.probing import classify
 AFTER_ERROR_SECONDS = 0.01          # as soon as a client's library would try again
 HELD_SECONDS = (0.05, 0.15)         # how long a reconnecting client keeps its connection
 BETWEEN_WRITES_SECONDS = 0.02
-RESTING_SECONDS = 0.5               # between two looks whether there is work again
+BETWEEN_CALLS_SECONDS = 0.02
+RESTING_SECONDS = 0.1               # between two looks whether there is work again
 STDIN = 0
+KINDS = ("idle", "reconnecting", "calling", "writing")
+READ = "SELECT sum(balance) FROM account"
+WRITE = "UPDATE account SET balance = balance + 1 WHERE id = 1 + random() * 9"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,7 @@ class Tally:
     writes: int = 0
     errors: dict[str, int] = field(default_factory=dict)  # by SQLSTATE, or by class where it is not known
     longest_connect_seconds: float = 0.0
+    longest_call_seconds: float = 0.0  # one statement on a connection that stands
     fragile_in_transaction: bool = False
     fragile_harmed: int = 0           # transactions of the fragile script that somebody else ended
 
@@ -148,6 +154,10 @@ class Pace:
         self._resting = True
         yield from ()
 
+    def work(self) -> Steps:
+        self._resting = False
+        yield from ()
+
     def asleep(self) -> Steps:
         while self._resting:
             yield RESTING_SECONDS
@@ -174,16 +184,31 @@ def stay_idle(session: Session) -> Steps:
         yield from answered(session.connection)
 
 
+def call(session: Session, tally: Tally, statement: str) -> Steps:
+    """One statement, timed."""
+    began = time.monotonic()
+    yield from execute(session.connection, statement)
+    tally.longest_call_seconds = max(tally.longest_call_seconds, time.monotonic() - began)
+
+
 def read_once(session: Session, tally: Tally) -> Steps:
-    yield from execute(session.connection, "SELECT sum(balance) FROM account")
+    yield from call(session, tally, READ)
     tally.queries += 1
     yield random.uniform(*HELD_SECONDS)
+
+
+def call_on(session: Session, tally: Tally, pace: Pace) -> Steps:
+    while True:
+        yield from pace.asleep()
+        yield from call(session, tally, READ)
+        tally.queries += 1
+        yield BETWEEN_CALLS_SECONDS
 
 
 def write_on(session: Session, tally: Tally, pace: Pace) -> Steps:
     while True:
         yield from pace.asleep()
-        yield from execute(session.connection, "UPDATE account SET balance = balance + 1 WHERE id = 1 + random() * 9")
+        yield from call(session, tally, WRITE)
         tally.writes += 1
         yield BETWEEN_WRITES_SECONDS
 
@@ -229,7 +254,7 @@ class FragileScript:
 def obey(loop: Loop, fragile: FragileScript, tally: Tally, pace: Pace) -> Steps:
     """Read lines from standard input, act on them and answer each; the end of the input ends the loop."""
     acts: dict[bytes, Callable[[], Steps]] = {b"begin": fragile.begin, b"commit": fragile.commit,
-                                               b"rest": pace.rest}
+                                               b"rest": pace.rest, b"work": pace.work}
     buffer = b""
     while True:
         yield Ready(STDIN, selectors.EVENT_READ)
@@ -258,7 +283,7 @@ def _stop(*_: object) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m demo.clients", description="Clients of CLIENTS_DSN.")
-    for kind in ("idle", "reconnecting", "writing"):
+    for kind in KINDS:
         parser.add_argument(f"--{kind}", type=int, default=0, metavar="N")
     wanted = parser.parse_args()
     if "CLIENTS_DSN" not in os.environ:
@@ -280,11 +305,12 @@ def fill(loop: Loop, wanted: argparse.Namespace, dsn: str, tally: Tally, pace: P
     work: dict[str, Callable[[Session], Steps]] = {
         "idle": stay_idle,
         "reconnecting": lambda session: read_once(session, tally),
+        "calling": lambda session: call_on(session, tally, pace),
         "writing": lambda session: write_on(session, tally, pace),
     }
-    for kind, act in work.items():
+    for kind in KINDS:
         for _ in range(getattr(wanted, kind)):
-            loop.add(persevering(Session(dsn, f"{kind} client", tally), act, tally, pace))
+            loop.add(persevering(Session(dsn, f"{kind} client", tally), work[kind], tally, pace))
 
 
 if __name__ == "__main__":

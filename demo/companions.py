@@ -111,10 +111,10 @@ class Probe:
 class Clients:
     """The application's clients: `demo.clients`, hundreds of them in one process."""
 
-    def __init__(self, dsn: str, fragile_dsn: str, *, idle: int = 0, reconnecting: int = 0, writing: int = 0) -> None:
-        """The connection strings include the passwords; they travel in the environment."""
-        self._companion = Companion("demo.clients", *client_arguments(idle, reconnecting, writing),
-                                    CLIENTS_DSN=dsn, FRAGILE_DSN=fragile_dsn)
+    def __init__(self, dsn: str, fragile_dsn: str, **numbers: int) -> None:
+        """So many of each kind. The connection strings include the passwords; they travel in the environment."""
+        self._companion = Companion("demo.clients", *client_arguments(**numbers), CLIENTS_DSN=dsn,
+                                    FRAGILE_DSN=fragile_dsn)
         self.report()
 
     def begin(self) -> dict[str, Any]:
@@ -128,6 +128,10 @@ class Clients:
         """From here on they keep what connections they have, and do nothing."""
         return self._ask("rest")
 
+    def work(self) -> dict[str, Any]:
+        """From here on they work, as they do from the start."""
+        return self._ask("work")
+
     def report(self) -> dict[str, Any]:
         return self._ask("report")
 
@@ -138,5 +142,6 @@ class Clients:
         return dict(json.loads(self._companion.ask(line)))
 
 
-def client_arguments(idle: int, reconnecting: int, writing: int) -> Sequence[str]:
-    return ["--idle", str(idle), "--reconnecting", str(reconnecting), "--writing", str(writing)]
+def client_arguments(**numbers: int) -> Sequence[str]:
+    """By the kinds of `demo.clients`: `client_arguments(idle=10, writing=2)`."""
+    return [word for kind, number in numbers.items() for word in (f"--{kind}", str(number))]

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from demo.witnesses import Calls
+
 
 class StoryError(AssertionError):
     """Something in the story was not as told; the message says what was expected and what happened."""
@@ -43,9 +45,14 @@ class Attempt:
     outage_seconds: float | None = None      # the longest gap between two new connections, as the prober saw it
     resolution_seconds: float | None = None  # the usual gap: what the prober sees where there is no outage
     kicked: int | None = None
+    pooled: Calls | None = None              # what clients behind the pooler saw
+    readers: Calls | None = None             # what those saw that read from the standby
+    standby_seconds: float | None = None     # from the COMMIT until the standby had it
 
 
-HEADINGS = ("patch", "lane", "staging s", "approved by", "patch s", "outage s", "kicked", "outcome")
+HEADINGS = ("patch", "lane", "staging s", "approved by", "patch s", "outage s", "kicked", "behind the pooler",
+            "at the standby", "there after s", "outcome")
+NUMBERS = ("staging s", "patch s", "outage s", "kicked", "there after s")
 
 
 def table(rows: Sequence[Attempt]) -> str:
@@ -72,7 +79,16 @@ def write(path: Path, document: Mapping[str, object]) -> None:
 
 def _cells(row: Attempt) -> tuple[str, ...]:
     return (row.patch, row.lane, _seconds(row.staging_seconds), row.approved_by or "–", _seconds(row.patch_seconds),
-            _seconds(row.outage_seconds), "–" if row.kicked is None else str(row.kicked), row.outcome)
+            _seconds(row.outage_seconds), "–" if row.kicked is None else str(row.kicked), _calls(row.pooled),
+            _calls(row.readers), _seconds(row.standby_seconds), row.outcome)
+
+
+def _calls(seen: Calls | None) -> str:
+    """The longest call, and how many failed."""
+    if seen is None:
+        return "–"
+    failed = sum(seen.errors.values())
+    return f"{_seconds(seen.longest_seconds)} s, {failed or 'no'} error{'' if failed == 1 else 's'}"
 
 
 def _seconds(value: float | None) -> str:
@@ -80,4 +96,4 @@ def _seconds(value: float | None) -> str:
 
 
 def _aligned(text: str, width: int, column: int) -> str:
-    return text.rjust(width) if column in (2, 4, 5, 6) else text.ljust(width)
+    return text.rjust(width) if HEADINGS[column] in NUMBERS else text.ljust(width)

@@ -112,6 +112,12 @@ class Proxy:
             for pair in list(self._pairs):
                 self._end(pair, reset=True)
 
+    def lead_to(self, port: int) -> None:
+        """From here on to another server of the same host, as an address that follows the primary; cuts everybody."""
+        with self._lock:
+            self._upstream = (self._upstream[0], port)
+        self.drop()
+
     def cut_before(self, message: bytes) -> None:
         """Silence the connections when a client sends these bytes, which do not arrive."""
         with self._lock:

@@ -4,6 +4,7 @@
     .demo/secrets/, users    passwords of the databases; the demo's people
     .demo/git/app.git        the repository that developers push to
     .demo/staging, production  servers, or links to them where the server's user could not reach this folder
+    .demo/pooler, standby  what stands around production, where it was asked for
     .demo/master             the buildmaster: its state, twistd.log
     .demo/processes.json     what to end when it is taken down
 
@@ -16,10 +17,12 @@ import contextlib
 import shutil
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
+import yaml
 from psycopg2 import sql as composed
 
 from demo import application
@@ -27,6 +30,7 @@ from demo.gitrepo import Repository
 from demo.installations import Installation, ServerError, installations
 from demo.processes import Register, without_postgres_variables
 from demo.servers import Server, free_port
+from demo.surroundings import POOLER, STANDBY, Surroundings
 from downtime import install
 from downtime.target import Target
 from master.people import add_user
@@ -63,11 +67,15 @@ class Sandbox:
         self.servers = servers
         self.port = port
         self.register = Register(folder / "processes.json")
+        self.surroundings = Surroundings.open(folder, database=DATABASE)
         self.repository = Repository(folder / "git")
 
     @classmethod
-    def create(cls, folder: Path = FOLDER, *, outlives_us: bool = False) -> Self:
-        """Make it anew and start its servers; what a killed run left is removed. Raises SandboxError, ServerError."""
+    def create(cls, folder: Path = FOLDER, *, outlives_us: bool = False, surrounded: bool = False) -> Self:
+        """Make it anew and start its servers; what a killed run left is removed. Raises SandboxError, ServerError.
+
+        `surrounded`: with a pooler before production and a standby beside it.
+        """
         clear(folder)
         take(folder)
         folder.chmod(0o711)  # the server's user must get through; what is secret below is 0600
@@ -78,6 +86,9 @@ class Sandbox:
         for name, server in servers.items():
             server.start(outlives_us=outlives_us)
             sandbox._fill(name)
+        if surrounded:
+            sandbox.surroundings = Surroundings.create(folder, servers["production"], database=DATABASE,
+                                                       outlives_us=outlives_us)
         sandbox._write_settings()
         sandbox._make_repository()
         sandbox._make_master()
@@ -169,11 +180,14 @@ class Sandbox:
         for name in ENVIRONMENTS:
             (secrets / name).touch(mode=0o600)
             (secrets / name).write_text(application.password_of(application.PATCHER) + "\n")
+        self.surroundings.write_secrets(secrets)
+        around = self.surroundings.settings
         for name, password in self.passwords.items():
             add_user(self.folder / "users", name, f"{name}@example.org", password)
         self.settings.write_text((SAMPLES / "settings.yaml").read_text().format(
             repository=self.repository.url, fragile=application.FRAGILE, spared=application.SPARED,
             address=self.address, port=self.port,
+            surroundings=textwrap.indent(yaml.safe_dump(around), "    ") if around else "",
             **{name: self.target(application.PATCHER, name).dsn for name in ENVIRONMENTS}))
 
     def _make_repository(self) -> None:
@@ -224,13 +238,14 @@ def _clear(folder: Path) -> Iterator[str]:
         if process.alive:
             ended = process.end()
             yield f"{process.name} (process {process.pid}){'' if ended else ', killed: it did not end by itself'}"
+    yield from Surroundings.open(folder, database=DATABASE).destroy()
     for name in ENVIRONMENTS:
         with contextlib.suppress(ServerError):
             server = Server.open(folder / name)
             if server.running:
                 yield f"PostgreSQL {name} (port {server.port})"
             server.destroy()
-    for name in ENVIRONMENTS:  # a run that was killed while a server was being made
+    for name in (*ENVIRONMENTS, POOLER, STANDBY):  # a run that was killed while one was being made
         if (folder / name).is_symlink():
             shutil.rmtree((folder / name).resolve(), ignore_errors=True)
     for path in folder.iterdir():

@@ -5,17 +5,20 @@ Everything is done as people do it: git push, and the buttons of the web pages i
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
 from typing import Any
+
+import psycopg2
 
 from demo import application, web
 from demo.buildmaster import Buildmaster
-from demo.companions import KICKED, Clients, Probe
+from demo.companions import KICKED, Clients
 from demo.programme import Attempt, Outcome, StoryError, expect
 from demo.sandbox import DATABASE, SAMPLES, SCHEMA
 from demo.web import Build, Web, WebError
+from demo.witnesses import Seen, Witnesses
 from downtime.probing import Report
 from steps.shared.names import FORCED_BY, BuilderName, Property
 
@@ -25,7 +28,7 @@ WAITING_SECONDS = 30.0
 WAITING = "waiting for approval"
 CLIENTS = {"idle": 10, "reconnecting": 10, "writing": 2}
 UNHEEDED_SECONDS = 1.0   # a gap that is the machine's, not a deployment's
-OPEN_SECONDS = 5.0       # for a connection on a busy machine; 5 ms is usual
+OPEN_SECONDS = 5         # for a connection on a busy machine; 5 ms is usual
 OVERHEAD_SECONDS = 3.0   # of an outage beyond its patch on a busy machine; 0.03 s is usual
 MANY = 1000              # more builds than any story has
 
@@ -46,19 +49,15 @@ class Stage:
         for name in BuilderName:
             self._look_past(name)
         self.clients = Clients(sandbox.dsn(application.APPLICATION), sandbox.dsn(application.FRAGILE), **CLIENTS)
-        self._probe: Probe | None = Probe(sandbox.target(application.APPLICATION))
+        self.clients.rest()
+        self._measures = True
 
     def close(self) -> None:
-        if self._probe is not None:
-            self._probe.stop()
         self.clients.stop()
 
     def rest(self) -> None:
-        """The clients do nothing any more, and nobody measures: both cost half a machine. Safe to call again."""
-        if self._probe is not None:
-            self._probe.stop()
-            self._probe = None
-            self.clients.rest()
+        """From here on nobody works during a deployment either, and nobody measures. Safe to call again."""
+        self._measures = False
 
     def as_(self, name: str) -> Web:
         """Somebody's session; they sign in when they are first needed."""
@@ -158,13 +157,13 @@ class Stage:
 
     def deploy(self, build: Build, by: str = "approver") -> tuple[Build, Report]:
         """Approve a waiting build and see it end; with what the prober saw meanwhile."""
-        self._seen_by_a_client()  # from here on
-        self.approve(build, by)
-        build = self.as_("operator").ended(build, DEPLOYED_SECONDS)
-        report = self._seen_by_a_client()
+        with self._watched() as everything_seen:
+            self.approve(build, by)
+            build = self.as_("operator").ended(build, DEPLOYED_SECONDS)
+            seen = everything_seen()
         self.tell(f"  {build.builder} build {build.number}: {build.state}")
-        self._note(build, report)
-        return build, report
+        self._note(build, seen)
+        return build, seen.prober
 
     def has_ended(self, build: Build) -> Build:
         """See a build end that is about to."""
@@ -186,6 +185,13 @@ class Stage:
                f"{row.patch}: the outage of {report.outage_seconds:.3f} s is much longer than the patch")
         expect(set(report.errors) <= KICKED, f"{row.patch}: clients were refused: {report.errors}")
         expect(row.kicked, f"{row.patch}: nobody was kicked, though clients were connected")
+        if row.pooled is not None:
+            expect(not row.pooled.errors, f"{row.patch}: clients behind the pooler saw errors: {row.pooled.errors}")
+            expect(row.pooled.longest_seconds < (row.patch_seconds or 0.0) + OVERHEAD_SECONDS,
+                   f"{row.patch}: behind the pooler a call took {row.pooled.longest_seconds:.3f} s")
+        if row.readers is not None:
+            expect(not row.readers.errors, f"{row.patch}: readers at the standby saw errors: {row.readers.errors}")
+            expect(row.standby_seconds is not None, f"{row.patch}: nobody has seen it at the standby")
 
     def expect_no_outage(self, report: Report) -> None:
         row = self.attempts[-1]
@@ -195,19 +201,24 @@ class Stage:
 
     def expect_open(self) -> None:
         """Somebody who comes now gets in."""
-        self._seen_by_a_client()
-        deadline = time.monotonic() + OPEN_SECONDS
-        while self._probe is not None and not self._seen_by_a_client().successes:
-            expect(time.monotonic() < deadline, "production should accept connections")
-            time.sleep(0.1)
+        try:
+            psycopg2.connect(self.sandbox.dsn(application.APPLICATION), connect_timeout=OPEN_SECONDS).close()
+        except psycopg2.OperationalError as error:
+            raise StoryError(f"production should accept connections: {error}") from error
 
-    def _seen_by_a_client(self) -> Report:
-        """Since the last look; nothing at all where nobody measures."""
-        if self._probe is not None:
-            return self._probe.report()
-        now = datetime.now(UTC)
-        return Report(since_at=now, until_at=now, attempts=0, successes=0, outage_seconds=0.0, resolution_seconds=0.0,
-                      persistent_gap_seconds=0.0, longest_call_seconds=0.0)
+    @contextlib.contextmanager
+    def _watched(self) -> Iterator[Callable[[], Seen]]:
+        """Clients work, and what they see is counted, unless it is over (`rest`): gives what was seen since."""
+        if not self._measures:
+            yield Seen.nothing
+            return
+        self.clients.work()
+        witnesses = Witnesses(self.sandbox)
+        try:
+            yield witnesses.seen
+        finally:
+            witnesses.stop()
+            self.clients.rest()
 
     def expect_build(self, build: Build, holds: bool, message: str) -> None:
         if not holds:
@@ -223,17 +234,20 @@ class Stage:
         """What was built until now is not what we shall be waiting for."""
         self._seen.update(build.id for build in self.as_("developer").builds(builder, limit=MANY))
 
-    def _note(self, build: Build, report: Report) -> None:
+    def _note(self, build: Build, seen: Seen) -> None:
         patch = str(build.properties[Property.PATCH])
         rehearsed, applied = self.ledger("staging", patch), self.ledger("production", patch)
         figures = self.as_("operator").data(build, "outage")
         kicked = int(figures.get("kicked", 0))
+        standbys = figures.get("standbys") or {}
         failed = Outcome.ROLLED_BACK if kicked else Outcome.REFUSED
         self.attempts.append(Attempt(
             patch=patch, lane=rehearsed[0] if rehearsed else "", outcome=Outcome.DEPLOYED if applied else failed,
             staging_seconds=rehearsed[1] if rehearsed else None, patch_seconds=applied[1] if applied else None,
             approved_by=str(build.properties.get(Property.APPROVED_BY, "")), kicked=kicked, said=build.state,
-            outage_seconds=report.outage_seconds, resolution_seconds=report.resolution_seconds))
+            outage_seconds=seen.prober.outage_seconds, resolution_seconds=seen.prober.resolution_seconds,
+            pooled=seen.pooled, readers=seen.standby,
+            standby_seconds=standbys["seconds"] if standbys and not standbys["behind"] else None))
 
 
 def sample(name: str) -> str:

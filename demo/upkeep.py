@@ -16,6 +16,7 @@ from demo.processes import Register, without_postgres_variables
 from demo.programme import table
 from demo.sandbox import Sandbox, SandboxError
 from demo.stage import CLIENTS, Stage, Tell
+from demo.witnesses import AT_THE_STANDBY, BEHIND_THE_POOLER
 
 CLIENTS_NAME = "clients"
 FIRST_LOOK_SECONDS = 0.5  # a process that cannot start is dead by then
@@ -62,11 +63,13 @@ def up(folder: Path, tell: Tell) -> str:
 
 def start(folder: Path, tell: Tell, *, outlives_us: bool = False) -> Buildmaster:
     """A running buildmaster in a sandbox of its own. Raises SandboxError, ServerError, MasterError."""
-    tell("starting two PostgreSQL servers, a git repository and a buildmaster …")
-    sandbox = Sandbox.create(folder, outlives_us=outlives_us)
+    tell("starting PostgreSQL servers, a PgBouncer, a git repository and a buildmaster …")
+    sandbox = Sandbox.create(folder, outlives_us=outlives_us, surrounded=True)
     sandbox.record_baseline()
     for name, server in sandbox.servers.items():
         tell(f"  {name}: PostgreSQL {server.installation.release} on port {server.port}")
+    for what, each in sandbox.surroundings.named.items():
+        tell(f"  {what} on port {each.port}")
     master = Buildmaster(sandbox)
     master.create()
     master.start(outlives_us=outlives_us)
@@ -74,23 +77,35 @@ def start(folder: Path, tell: Tell, *, outlives_us: bool = False) -> Buildmaster
     return master
 
 
-def keep_clients(sandbox: Sandbox) -> subprocess.Popen[bytes]:
+def keep_clients(sandbox: Sandbox) -> list[subprocess.Popen[bytes]]:
     """Clients that stay; the fragile script obeys what is written into a pipe. Raises SandboxError."""
-    pipe = fragile_pipe(sandbox)
+    application_dsn, around = sandbox.dsn(application.APPLICATION), sandbox.surroundings
+    kept = [_keep(sandbox, CLIENTS_NAME, CLIENTS, fragile_pipe(sandbox), application_dsn,
+                  sandbox.dsn(application.FRAGILE))]
+    for name, numbers, dsn in (
+            ("clients behind the pooler", BEHIND_THE_POOLER, around.pooled_dsn(application.APPLICATION)),
+            ("readers at the standby", AT_THE_STANDBY, around.standby_dsn(application.APPLICATION))):
+        if dsn is not None:
+            kept.append(_keep(sandbox, name, numbers, sandbox.folder / name.replace(" ", "-"), dsn, dsn))
+    return kept
+
+
+def _keep(sandbox: Sandbox, name: str, numbers: dict[str, int], pipe: Path, dsn: str, fragile_dsn: str
+          ) -> subprocess.Popen[bytes]:
     os.mkfifo(pipe, 0o600)
     both_ends = os.open(pipe, os.O_RDWR)  # a pipe that its reader may write to never ends
     try:
         with (sandbox.folder / "clients.log").open("ab") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "demo.clients", *client_arguments(**CLIENTS)], cwd=ROOT, stdin=both_ends,
-                stdout=output, stderr=output, start_new_session=True, env=without_postgres_variables(
-                    CLIENTS_DSN=sandbox.dsn(application.APPLICATION), FRAGILE_DSN=sandbox.dsn(application.FRAGILE)))
+                [sys.executable, "-m", "demo.clients", *client_arguments(**numbers)], cwd=ROOT, stdin=both_ends,
+                stdout=output, stderr=output, start_new_session=True,
+                env=without_postgres_variables(CLIENTS_DSN=dsn, FRAGILE_DSN=fragile_dsn))
     finally:
         os.close(both_ends)
-    sandbox.register.add(CLIENTS_NAME, process.pid)
+    sandbox.register.add(name, process.pid)
     time.sleep(FIRST_LOOK_SECONDS)
     if process.poll() is not None:
-        raise SandboxError(f"the clients did not start: {(sandbox.folder / 'clients.log').read_text()}")
+        raise SandboxError(f"the {name} did not start: {(sandbox.folder / 'clients.log').read_text()}")
     return process
 
 
@@ -101,8 +116,9 @@ def fragile_pipe(sandbox: Sandbox) -> Path:
 def status(folder: Path) -> str:
     """What is running, as text. Raises SandboxError where there is no demo."""
     sandbox = Sandbox.open(folder)
-    lines = [f"PostgreSQL {name:<11} {'running' if server.running else 'not running'}, port {server.port}"
-             for name, server in sandbox.servers.items()]
+    lines = [f"{name:<22} {'running' if each.running else 'not running'}, port {each.port}" for name, each in (
+        *((f"PostgreSQL {name}", server) for name, server in sandbox.servers.items()),
+        *sandbox.surroundings.named.items())]
     lines += [f"{name:<22} {'running' if process.alive else 'not running'}, process {process.pid}"
               for name, process in sandbox.register.all().items()]
     return "\n".join(lines) + invitation(sandbox)

@@ -17,7 +17,7 @@ from typing import Any
 
 from twisted.internet.threads import deferToThreadPool
 
-from downtime import squawk, squawk_rules, statements, waivers
+from downtime import parsing, squawk, squawk_rules, statements, waivers
 from downtime.findings import Finding
 from downtime.lanes import Lane
 from downtime.patches import Patch
@@ -39,11 +39,11 @@ async def lint(patches: Sequence[Patch], *, server_version: int | None, rules: L
     """
     found: dict[str, tuple[Finding, ...]] = {patch.id: () for patch in patches}
     for lane in Lane:
+        asking = _Asking(lane=lane, server_version=server_version, rules=rules, reactor=reactor,
+                         give_up_at=monotonic() + PATIENCE_SECONDS)
         of_lane = [patch for patch in patches if patch.lane is lane and patch.sql]
-        if of_lane:
-            asking = _Asking(lane=lane, server_version=server_version, rules=rules, reactor=reactor,
-                             give_up_at=monotonic() + PATIENCE_SECONDS)
-            found |= await _lane(of_lane, asking)
+        if readable := await asking.in_thread(_readable, of_lane):
+            found |= await _lane(readable, asking)
     return found
 
 
@@ -97,6 +97,11 @@ class _Asking:
     async def in_thread(self, work: Any, *arguments: Any) -> Any:
         """For what takes the parser seconds, in which an outage may be running in this reactor."""
         return await deferToThreadPool(self.reactor, self.reactor.getThreadPool(), work, *arguments)
+
+
+def _readable(patches: Sequence[Patch]) -> list[Patch]:
+    """Without those that squawk would read until its deadline: its time grows with the square of the depth."""
+    return [patch for patch in patches if not parsing.is_too_deep(patch.sql)]
 
 
 async def _lane(patches: Sequence[Patch], asking: _Asking) -> dict[str, tuple[Finding, ...]]:

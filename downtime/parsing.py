@@ -175,13 +175,25 @@ def _outermost(encoded: bytes) -> protocol.Node:
     return node
 
 
+def is_too_deep(sql: str) -> bool:
+    """Whether an expression of it is refused unread: other parsers would not come to an end of it either."""
+    try:
+        return _too_deep_at(sql) is not None
+    except postgast.PgQueryError:
+        return False  # it is no SQL for another reason
+
+
 def _refuse_deep_chains(sql: str) -> None:
+    if (start := _too_deep_at(sql)) is not None:
+        at = len(sql.encode()[:start].decode())
+        raise _copy_refused(sql, at) or _syntax_error(sql, at, TOO_DEEP)
+
+
+def _too_deep_at(sql: str) -> int | None:
+    """Where the first statement starts (in bytes) that is too deep to be parsed."""
     if len(sql) <= DEEPEST_CHAIN:
-        return  # too short for a chain that long
-    for start, depth in _depths(postgast.scan(sql).tokens):
-        if depth > DEEPEST_CHAIN:
-            at = len(sql.encode()[:start].decode())
-            raise _copy_refused(sql, at) or _syntax_error(sql, at, TOO_DEEP)
+        return None  # too short for a chain that long
+    return next((start for start, depth in _depths(postgast.scan(sql).tokens) if depth > DEEPEST_CHAIN), None)
 
 
 def _depths(tokens: Iterable[Any]) -> Iterator[tuple[int, int]]:

@@ -102,7 +102,7 @@ class Outages(BuildbotService):  # type: ignore[misc]
         error = result.value if isinstance(result, Failure) else result.error if isinstance(result, Report) else None
         in_doubt = [database] if isinstance(error, errors.NeedsOperator) else []
         if isinstance(result, FleetReport):
-            in_doubt += [row.database for row in result.in_doubt]
+            in_doubt += [row.database for row in result.to_look_after]
         if self.master is not None:
             for each in in_doubt:
                 self.master.service_manager.namedServices[Recovery.name].look_after(each)

@@ -11,11 +11,12 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 ALONE = ("test_faults.py", "test_chance.py")  # a world for each gate
-OWN = ("test_hostile_patches.py",)            # a world of its own
+SURROUNDED = ", surrounded"                   # at the end of the ids of those in worlds with a pooler and a standby
+OWN = ("test_hostile_patches.py", "test_history.py")  # a world or a demo of its own
 STAGE = "stage"
 # What takes longest begins first; the small ones, which mostly wait, fill what is left.
 LONGEST_FIRST = (*(f"test_faults.py {gate}" for gate in ("hold", "refuse")), STAGE,
-                 *(f"test_chance.py {gate}" for gate in ("hold", "refuse")), *OWN)
+                 *(f"test_chance.py {gate}" for gate in ("hold", "refuse")), f"test_faults.py{SURROUNDED}", *OWN)
 
 
 class TogetherOnOneSandbox(LoadScopeScheduling):  # type: ignore[misc]
@@ -32,7 +33,10 @@ def sandbox_of(nodeid: str) -> str:
     if not folder.endswith("end_to_end"):
         return nodeid
     if file in ALONE:
-        return f"{file} {'refuse' if rest.rstrip(']').endswith('refuse') else 'hold'}"
+        name = rest.rstrip("]")
+        if name.endswith(SURROUNDED):
+            return f"{file}{SURROUNDED}"
+        return f"{file} {'refuse' if name.endswith('refuse') else 'hold'}"
     return file if file in OWN else STAGE
 
 

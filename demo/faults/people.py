@@ -88,6 +88,19 @@ class People:
             (request,) = self.as_("operator").get(f"buildrequests/{self._request_of(build)}")["buildrequests"]
             raise AssertionError(f"{error}: {request}\n{self.story_of(build)}") from error
 
+    def stop_builds(self) -> None:
+        """End what waits or runs still."""
+        operator = self.as_("operator")
+        for builder in (BuilderName.PRODUCTION, BuilderName.LIVE):
+            (known,) = operator.get(f"builders/{builder}")["builders"]
+            waiting = operator.get(f"builders/{known['builderid']}/buildrequests", complete="false", claimed="false")
+            for request in waiting["buildrequests"]:
+                operator.call(f"buildrequests/{request['buildrequestid']}", "cancel", reason="put right")
+            for build in operator.builds(builder, limit=10):
+                if not build.complete:
+                    operator.stop(build, "put right")
+                    operator.ended(build, ENDED_SECONDS)
+
     def _request_of(self, build: Build) -> int:
         (found,) = self.as_("operator").get(f"builds/{build.id}")["builds"]
         return int(found["buildrequestid"])

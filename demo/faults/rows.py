@@ -38,6 +38,7 @@ class Row:
     play: Callable[[World], Finding]
     gates: tuple[str, ...] = GATES
     in_question: str = ""               # heading of docs/what-if.md that explains it
+    surrounded: bool = False            # needs a world with a pooler and a standby
 
     @property
     def name(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 import tempfile
 import time
@@ -11,7 +12,19 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from demo.faults import broken, master_killed, network, reconfigured, rivals, server_killed, stopped, worker_lost
+from demo.faults import (
+    broken,
+    master_killed,
+    network,
+    poolers,
+    quiescing,
+    reconfigured,
+    replicas,
+    rivals,
+    server_killed,
+    stopped,
+    worker_lost,
+)
 from demo.faults.database import DATABASE_ROWS
 from demo.faults.rows import GATES, Finding, Row, played
 from demo.faults.world import World
@@ -57,7 +70,8 @@ class Result:
 def all_rows() -> tuple[Row, ...]:
     """Those of a living master first: what needs a restart leaves the cold start to the next."""
     return (*master_killed.rows(), *network.rows(), *server_killed.rows(), *stopped.rows(), *worker_lost.rows(),
-            *reconfigured.rows(), *broken.rows(), *rivals.rows(), *DATABASE_ROWS)
+            *reconfigured.rows(), *broken.rows(), *rivals.rows(), *quiescing.rows(), *DATABASE_ROWS,
+            *poolers.rows(), *replicas.rows())
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,11 +84,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Exit status 0: every row holds."""
     results: list[Result] = []
-    for gate in (arguments.gate,) if arguments.gate else GATES:
-        rows = [row for row in all_rows() if gate in row.gates and arguments.only in row.name]
+    for gate, surrounded in itertools.product((arguments.gate,) if arguments.gate else GATES, (False, True)):
+        rows = [row for row in all_rows()
+                if gate in row.gates and row.surrounded is surrounded and arguments.only in row.name]
         if rows:
             with tempfile.TemporaryDirectory() as folder:
-                results += play(Path(folder) / "demo", rows, gate=gate, tell=_progress)
+                results += play(Path(folder) / "demo", rows, gate=gate, surrounded=surrounded, tell=_progress)
     if not results:
         print(f"no row has “{arguments.only}” in its name", file=sys.stderr)
         return 2
@@ -86,10 +101,10 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def play(folder: Path, rows: Sequence[Row], *, gate: str, tell: Tell) -> list[Result]:
+def play(folder: Path, rows: Sequence[Row], *, gate: str, surrounded: bool, tell: Tell) -> list[Result]:
     """The rows, one after the other, in a world of their own."""
     tell(f"gate {gate}: making the world of {len(rows)} rows")
-    world = World.create(folder, gate=gate, tell=tell)
+    world = World.create(folder, gate=gate, surrounded=surrounded, tell=tell)
     try:
         return [_told(Result(row=row, gate=gate, finding=played(row, world)), tell) for row in rows]
     finally:

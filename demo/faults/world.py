@@ -18,7 +18,8 @@ import yaml
 
 from demo import application, web
 from demo.buildmaster import Buildmaster
-from demo.faults.people import ANSWER_SECONDS, ENDED_SECONDS, People
+from demo.faults import around
+from demo.faults.people import ANSWER_SECONDS, People
 from demo.faults.remote_worker import RemoteWorker
 from demo.faults.sample import (
     COLUMN,
@@ -63,9 +64,9 @@ class World(People):
         self.remote_worker = RemoteWorker(self.sandbox)
 
     @classmethod
-    def create(cls, folder: Path, *, gate: str, tell: Tell) -> Self:
-        """Start everything with this gate and rehearse the patches."""
-        sandbox = Sandbox.create(folder)
+    def create(cls, folder: Path, *, gate: str, tell: Tell, surrounded: bool = False) -> Self:
+        """Start everything with this gate and rehearse the patches; `surrounded` by a pooler and a standby."""
+        sandbox = Sandbox.create(folder, surrounded=surrounded)
         sandbox.record_baseline()
         proxy = Proxy(LOOPBACK, sandbox.servers["production"].port)
         world = cls(sandbox, Buildmaster(sandbox), proxy, gate, tell)
@@ -105,8 +106,9 @@ class World(People):
         settings["environments"]["production"].update({
             "database": f"postgresql://{application.PATCHER}@{LOOPBACK}:{self.proxy.port}/{DATABASE}",
             "drain_seconds": DRAIN_SECONDS,
-            "quiesce": {"lead_minutes": 0, "resume": [f"echo resumed >> '{task}'"], "stop": [
-                f"echo stopped >> '{task}'", f"while [ -e '{self.hold_quiescing}' ]; do sleep 0.02; done"]},
+            "quiesce": {"lead_minutes": 0, "tasks": [{"name": "import", "command": {
+                "stop": f"echo stopped >> '{task}'; while [ -e '{self.hold_quiescing}' ]; do sleep 0.02; done",
+                "resume": f"echo resumed >> '{task}'"}}]},
             **production})
         self.sandbox.settings.write_text(yaml.safe_dump(settings))
 
@@ -158,7 +160,7 @@ class World(People):
     def close(self) -> None:
         self._let_go()
         self.remote_worker.kill()
-        self.master.stop()
+        self.master.kill()  # told to end it would wait 5 s for builds that wait for somebody
         self.proxy.close()
         self.sandbox.take_down()
 
@@ -202,9 +204,10 @@ class World(People):
             return time.monotonic() - (up or tried)
         raise AssertionError(f"production is still shut {OPEN_SECONDS:g} s after the start of its server")
 
-    def state(self, patch: str = PATCH) -> State:
+    def state(self, patch: str = PATCH, *, on: Server | None = None) -> State:
+        """How a patch stands in production, or on another server that has its database."""
         table, column = ("upload", LIVE_COLUMN) if patch == LIVE_PATCH else ("account", COLUMN)
-        ((has_column, recorded, journalled),) = self.production.admin_sql(
+        ((has_column, recorded, journalled),) = (on or self.production).admin_sql(
             "SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = %s::regclass AND attname = %s"
             " AND NOT attisdropped), EXISTS (SELECT FROM fastdowntime.ledger WHERE id = %s),"
             " EXISTS (SELECT FROM fastdowntime.live_journal WHERE id = %s)", (table, column, patch, patch),
@@ -250,14 +253,16 @@ class World(People):
         self._let_go()
         if not self.production.running:
             self.production.start()
+        around.start(self.sandbox.surroundings)
         if self.master.process is None:
             self.master.start()
-        self._stop_builds()
+        self.stop_builds()
         if self.remote_worker.stop() or self.sandbox.settings.read_text() != self._usual_settings:
             self.sandbox.settings.write_text(self._usual_settings)
             self.reread()
         self.production.admin_sql(TAKE_BACK, database=DATABASE)
         self.quiesced.unlink(missing_ok=True)
+        around.put_right(self.sandbox.surroundings, self.production)
 
     def _let_go(self) -> None:
         self.thaw()
@@ -267,20 +272,7 @@ class World(People):
         self._clients.clear()
         self._onlooker = None
         self.proxy.restore()
-        self.proxy.drop()
-
-    def _stop_builds(self) -> None:
-        """End what waits or runs still."""
-        operator = self.as_("operator")
-        for builder in (BuilderName.PRODUCTION, BuilderName.LIVE):
-            (known,) = operator.get(f"builders/{builder}")["builders"]
-            waiting = operator.get(f"builders/{known['builderid']}/buildrequests", complete="false", claimed="false")
-            for request in waiting["buildrequests"]:
-                operator.call(f"buildrequests/{request['buildrequestid']}", "cancel", reason="put right")
-            for build in operator.builds(builder, limit=10):
-                if not build.complete:
-                    operator.stop(build, "put right")
-                    operator.ended(build, ENDED_SECONDS)
+        self.proxy.lead_to(self.production.port)
 
     def _rehearse(self) -> None:
         files = {f"{SCHEMA}/{name}.sql": text for name, text in PATCHES.items()}
@@ -293,4 +285,4 @@ class World(People):
                      for build in operator.builds(builder)]
             return True if len(ended) == len(PATCHES) else None
         web.wait(offered, 2 * ANSWER_SECONDS, "the patches to be rehearsed and offered")
-        self._stop_builds()
+        self.stop_builds()

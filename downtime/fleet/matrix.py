@@ -34,6 +34,7 @@ class Result:
     kicked: int = 0
     over_budget: bool = False      # it took longer than it may: no other database is begun
     left: errors.Left | None = None  # how the database was left, where something went wrong
+    needs_operator: bool = False   # something there does not come right by itself, whether the patch is in or not
 
     @property
     def has_patch(self) -> bool:
@@ -46,7 +47,8 @@ class Result:
 
     @classmethod
     def failed(cls, error: errors.DowntimeError, **known: Any) -> Result:
-        return cls(state=State.FAILED, said=" ".join(str(error).split()), left=error.left, **known)
+        return cls(state=State.FAILED, said=said_of(error), left=error.left,
+                   needs_operator=isinstance(error, errors.NeedsOperator), **known)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,11 +106,17 @@ class Matrix:
     def sentence(self) -> str:
         """How it has ended, in one line."""
         if self.complete:
-            said = f"all {len(self.rows)} databases have it"
-        else:
-            said = (f"{len(self.rows) - len(self.lacking)} of {len(self.rows)} databases have it; without it:"
-                    f" {listing([row.name for row in self.lacking])}")
+            return "; ".join([f"all {len(self.rows)} databases have it", *self._remarks])
+        said = (f"{len(self.rows) - len(self.lacking)} of {len(self.rows)} databases have it; without it:"
+                f" {listing([row.name for row in self.lacking])}")
         return f"{said}; {self.stopped}" if self.stopped else said
+
+    @property
+    def _remarks(self) -> tuple[str, ...]:
+        """What is to be known of databases that have it."""
+        late = [row.name for row in self.rows if row.result.over_budget]
+        looks = [f"{row.name} needs a look: {row.result.said}" for row in self.rows if row.result.left is not None]
+        return (*([f"{listing(late)} took too long"] if late else []), *looks)
 
     def lines(self) -> tuple[str, ...]:
         """As a table for terminals and logs."""
@@ -122,6 +130,12 @@ class Matrix:
         """Keys and units as docs/outage.md has them."""
         return {"sentence": self.sentence, "complete": self.complete, "stopped": self.stopped,
                 "databases": [_facts(row) for row in self.rows]}
+
+
+def said_of(error: errors.DowntimeError) -> str:
+    """In one line, with what to type next where nothing comes right by itself."""
+    advice = f"; next: {error.advice}" if isinstance(error, errors.NeedsOperator) and error.advice else ""
+    return " ".join(f"{error}{advice}".split())
 
 
 def changed(rows: Sequence[Row], name: str, result: Result) -> tuple[Row, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from downtime import deployment_lock, deployments, errors, ledger, live, phases, sessions
 from downtime.apply import Deployment
-from downtime.fleet.matrix import Result, State
+from downtime.fleet.matrix import Result, State, said_of
 from downtime.live import LiveApplication
 from downtime.outage import Outage
 from downtime.patches import Inventory, Lane
@@ -117,7 +117,7 @@ def result_of(report: phases.Report | live.Report, budget: Budget, foretold_seco
         assert report.error is not None, "a deployment keeps what it has applied"
         return Result.failed(report.error, **known)
     if report.error is not None:
-        return Result(state=State.DONE, said=" ".join(str(report.error).split()), left=report.error.left, **known)
+        return Result(state=State.DONE, said=said_of(report.error), left=report.error.left, needs_operator=True, **known)
     return Result(state=State.DONE, said=excess, over_budget=bool(excess), **known)
 
 

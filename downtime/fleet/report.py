@@ -43,6 +43,12 @@ class FleetReport:
         doubtful = (errors.Left.CLOSED, errors.Left.UNKNOWN)
         return tuple(row for row in self.matrix.rows if row.result.left in doubtful)
 
+    @property
+    def to_look_after(self) -> tuple[Row, ...]:
+        """Databases that may be closed, or with something around them that is paused still."""
+        doubtful = self.in_doubt
+        return tuple(row for row in self.matrix.rows if row in doubtful or row.result.needs_operator)
+
 
 def of_canary(canary: Canary, budget: Budget, foretold_seconds: float | None) -> Result:
     """Its row of the matrix."""

@@ -2,7 +2,8 @@
 
 * No more are begun after the first that fails, takes longer than it may, or when somebody says so. Those under way
   come to their own end: each opens by itself.
-* Gate "hold" closes a whole server: of its databases only one is under way at a time, beside those of other servers.
+* Gate "hold" closes a whole server, and `serve_reads` pauses a whole standby: of the databases there only one is
+  under way at a time, beside those of other servers.
 * It remembers nothing. What a database has, its own ledger knows: a second run goes on where the first has ended,
   whatever ended it.
 """
@@ -42,10 +43,21 @@ class StoppedInDoubt(Stopped):
     left = Left.UNKNOWN
 
 
+class StoppedForOperator(Stopped):
+    """All are open. What stands around one of them, or that one itself, does not come right by itself."""
+
+    next_step = ("do what its line of the table says; python -m downtime status shows what is left; then deploy the"
+                 " patch again, if some lack it")
+    exit_status = errors.ExitStatus.NEEDS_OPERATOR
+
+
 def stopped(patch: str, matrix: Matrix) -> Stopped | None:
-    """What to raise of a rollout that has ended; None where every database has the patch and is open. Pure."""
+    """What to raise of a rollout that has ended; None where every database has the patch and all is well. Pure."""
     if any(row.result.left in (Left.CLOSED, Left.UNKNOWN) for row in matrix.rows):
         return StoppedInDoubt(patch=patch, sentence=matrix.sentence)
+    if any(row.result.needs_operator for row in matrix.rows):
+        return StoppedForOperator(patch=patch, sentence=matrix.sentence,
+                                  left=Left.APPLIED if matrix.complete else Left.REOPENED)
     return None if matrix.complete else Stopped(patch=patch, sentence=matrix.sentence)
 
 
@@ -62,21 +74,24 @@ class Course(Protocol):
 def to_begin(waiting: Sequence[Environment], under_way: Sequence[Environment], *, at_once: int, lane: Lane
              ) -> tuple[Environment, ...]:
     """Whose turn it is. Pure."""
-    closed = {_closes(member, lane) for member in under_way} - {""}
+    closed = {server for member in under_way for server in _closes(member, lane)}
     found: list[Environment] = []
     for member in waiting:
         if len(under_way) + len(found) >= at_once:
             break
-        server = _closes(member, lane)
-        if server not in closed:
+        servers = _closes(member, lane)
+        if not servers & closed:
             found.append(member)
-            closed |= {server} - {""}
+            closed |= servers
     return tuple(found)
 
 
-def _closes(member: Environment, lane: Lane) -> str:
-    """The server that its outage closes for the other databases there; empty where it closes none."""
-    return member.target.server if lane is Lane.COLD and member.gate is Gate.HOLD else ""
+def _closes(member: Environment, lane: Lane) -> set[str]:
+    """The servers on which its outage is felt by other databases: closed with gate "hold", or with replay paused."""
+    if lane is not Lane.COLD:
+        return set()
+    paused = {standby.server for standby in member.replicas.targets} if member.replicas.serve_reads else set()
+    return paused | ({member.target.server} if member.gate is Gate.HOLD else set())
 
 
 class Rollout:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -12,8 +13,10 @@ from typing import Any
 
 import pytest
 
-from demo.application import APPLICATION, FRAGILE
+from demo.application import APPLICATION, FRAGILE, PATCHER
 from tests.databases import Database
+
+WAIT_SECONDS = 0.4
 
 
 class Clients:
@@ -69,6 +72,45 @@ def test_each_kind_of_client_does_its_work(clients: StartClients) -> None:
     assert report["queries"] > 0
     assert report["writes"] > 0
     assert report["errors"] == {}
+
+
+def test_a_call_that_had_to_wait_is_counted_with_its_length(clients: StartClients, database: Database) -> None:
+    """Clients that keep their connections see how long they were held up, and no error."""
+    load = clients("--calling=2", "--writing=1")
+    load.until(lambda seen: seen["queries"] > 2 and seen["writes"] > 2)
+    with contextlib.closing(database.connect(PATCHER)) as patcher:
+        patcher.cursor().execute("LOCK TABLE account")
+        load.until(lambda seen: waiting(database) == 3)
+        time.sleep(WAIT_SECONDS)
+    report = load.until(lambda seen: waiting(database) == 0 and seen["longest_call_seconds"] >= WAIT_SECONDS)
+
+    assert report["longest_call_seconds"] >= WAIT_SECONDS
+    assert report["errors"] == {}
+
+
+def waiting(database: Database) -> int:
+    """Clients that wait for a lock."""
+    ((count,),) = database.admin_sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+                                     " AND datname = current_database()")
+    return int(count)
+
+
+def test_clients_rest_and_go_back_to_work(clients: StartClients, database: Database) -> None:
+    """Nothing is asked of the server while they rest; who was connected stays so."""
+    load = clients("--idle=1", "--calling=1", "--writing=1", "--reconnecting=1")
+    load.until(lambda seen: seen["queries"] > 2 and seen["writes"] > 2)
+    load.say("rest")
+    time.sleep(WAIT_SECONDS)  # what they were at is done by then
+    before = load.say("report")
+    time.sleep(WAIT_SECONDS)
+    resting = load.say("report")
+    load.say("work")
+    working = load.until(lambda seen: seen["queries"] > before["queries"] and seen["writes"] > before["writes"])
+
+    assert resting == before
+    assert working["queries"] > before["queries"]
+    assert working["writes"] > before["writes"]
+    assert working["errors"] == {}
 
 
 def test_kicked_clients_come_back_at_once(clients: StartClients, database: Database) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from demo import programme
 from demo.programme import Attempt, Outcome, StoryError, expect
+from demo.witnesses import Calls
 
 
 def an_attempt(*, outcome: Outcome = Outcome.DEPLOYED, patch_seconds: float | None = 0.25) -> Attempt:
@@ -31,6 +33,18 @@ def test_a_patch_that_did_not_get_in_has_no_seconds() -> None:
 
     assert "–" in line
     assert "rolled back" in line
+
+
+def test_what_clients_saw_elsewhere_is_told_beside_it() -> None:
+    """The longest call behind the pooler and at the standby, how many failed, and when the standby had it."""
+    attempt = replace(an_attempt(), standby_seconds=0.021,
+                      pooled=Calls(calls=100, errors={}, longest_seconds=0.27),
+                      readers=Calls(calls=100, errors={"57P01": 1}, longest_seconds=0.012))
+    heading, _, line = programme.table([attempt]).splitlines()
+
+    assert line[heading.index("behind the pooler"):].startswith("0.270 s, no errors")
+    assert line[heading.index("at the standby"):].startswith("0.012 s, 1 error ")
+    assert line.index("0.021") + len("0.021") == heading.index("there after s") + len("there after s")
 
 
 def test_the_summary_says_whether_all_was_as_told(tmp_path: Path) -> None:

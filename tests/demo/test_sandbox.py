@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 import pytest
 
 from demo import contest, pictures, upkeep
+from demo.application import APPLICATION
 from demo.companions import ROOT, Probe
 from demo.sandbox import DATABASE, Sandbox, SandboxError, clear
 from demo.servers import Server
@@ -23,7 +26,7 @@ from master.web import DASHBOARDS, DEPLOYMENTS
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory, server: Server) -> Iterator[Sandbox]:
-    made = Sandbox.create(tmp_path_factory.mktemp("sandbox") / "demo")
+    made = Sandbox.create(tmp_path_factory.mktemp("sandbox") / "demo", surrounded=True)
     yield made
     made.take_down()
 
@@ -34,6 +37,27 @@ def test_its_settings_are_good_and_nothing_in_them_is_to_be_mended(sandbox: Sand
 
     assert settings.warnings == ()
     assert settings.environment("production").target.server.endswith(str(sandbox.servers["production"].port))
+
+
+def test_the_standby_follows_and_the_pooler_leads_to_production(sandbox: Sandbox) -> None:
+    """Whoever looks at a deployment from there sees production, and what becomes of it."""
+    around = sandbox.surroundings
+    assert around.standby is not None
+    around.standby.await_replay_of(sandbox.servers["production"])
+    dsns = [dsn for dsn in (around.pooled_dsn(APPLICATION), around.standby_dsn(APPLICATION)) if dsn is not None]
+    seen = [_asked(dsn, "SELECT count(*), pg_is_in_recovery() FROM account") for dsn in dsns]
+
+    assert seen == [(10, False), (10, True)][-len(dsns):]
+    assert around.settings["replicas"]["serve_reads"] is True
+    assert [pooler["databases"] for pooler in around.settings.get("poolers", [])] == [[DATABASE]] * (len(dsns) - 1)
+
+
+def _asked(dsn: str, question: str) -> tuple[Any, ...]:
+    with contextlib.closing(psycopg2.connect(dsn)) as connection:
+        connection.autocommit = True
+        cursor = connection.cursor()
+        cursor.execute(question)
+        return tuple(cursor.fetchone())
 
 
 def test_its_people_can_sign_in(sandbox: Sandbox) -> None:
@@ -71,6 +95,8 @@ def test_another_process_finds_it(sandbox: Sandbox) -> None:
 
     assert found.address == sandbox.address
     assert found.servers["staging"].running
+    assert list(found.surroundings.named) == list(sandbox.surroundings.named)
+    assert all(each.running for each in found.surroundings.named.values())
 
 
 def test_what_is_not_a_demo_is_never_removed(tmp_path: Path) -> None:
@@ -103,32 +129,37 @@ def test_down_where_nothing_runs_is_fine(tmp_path: Path) -> None:
 def test_a_killed_run_is_cleared_by_the_next_one(sandbox: Sandbox, tmp_path: Path) -> None:
     """Servers that outlived their maker are ended, and their folders are gone."""
     script = ("import sys; from pathlib import Path; from demo.sandbox import Sandbox;"
-              "Sandbox.create(Path(sys.argv[1]), outlives_us=True); import os; os._exit(9)")
+              "Sandbox.create(Path(sys.argv[1]), outlives_us=True, surrounded=True); import os; os._exit(9)")
     subprocess.run([sys.executable, "-c", script, tmp_path / "demo"], cwd=ROOT, check=False)
-    left = Sandbox.open(tmp_path / "demo").servers
-    running = [server.running for server in left.values()]
+    found = Sandbox.open(tmp_path / "demo")
+    left = [*found.servers.values(), *found.surroundings.named.values()]
+    running = [each.running for each in left]
     ended = clear(tmp_path / "demo")
 
-    assert running == [True, True]
-    assert len(ended) == 2
-    assert not any(server.running or server.folder.exists() for server in left.values())
+    assert len(left) >= 3
+    assert all(running)
+    assert len(ended) == len(left)
+    assert not any(each.running or each.folder.exists() for each in left)
     assert not (tmp_path / "demo").exists()
 
 
 def test_kept_clients_obey_a_pipe(sandbox: Sandbox) -> None:
     """Somebody at a terminal puts the fragile script into a transaction with `echo`."""
-    process = upkeep.keep_clients(sandbox)
+    process, *others = upkeep.keep_clients(sandbox)
     known = sandbox.register.find(upkeep.CLIENTS_NAME)
     try:
         with upkeep.fragile_pipe(sandbox).open("w") as pipe:
             pipe.write("begin\n")
         said = _first_line(sandbox.folder / "clients.log")
     finally:
-        process.terminate()
-        process.wait()
+        for each in (process, *others):
+            each.terminate()
+            each.wait()
 
     assert known is not None
     assert known.pid == process.pid
+    assert [sandbox.register.all()[each].pid for each in ("clients behind the pooler", "readers at the standby")
+            if each in sandbox.register.all()] == [each.pid for each in others]
     assert '"fragile_in_transaction": true' in said
 
 

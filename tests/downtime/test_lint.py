@@ -149,6 +149,19 @@ async def test_syntax_that_only_postgresql_knows_is_told_and_the_rest_is_linted(
                                 "(expected an expression).")
 
 
+async def test_an_expression_without_an_end_is_not_shown_to_squawk(squawk_that_stumbles: None) -> None:
+    """It would read until its deadline, for which everybody who has landed something waits.
+
+    The parser refuses the patch; whoever landed it reads that.
+    """
+
+    endless = f"SELECT '{DEADLY}' || {'1 || ' * 20_000} 1;"
+    found = await linted(a_patch(sql=endless, patch_id="patch-1"), a_patch(sql=COLUMN, patch_id="patch-2"))
+
+    assert {name: rules(each) for name, each in found.items()} == {
+        "patch-1": [], "patch-2": [(1, "ban-drop-column")]}
+
+
 async def test_a_text_that_ends_squawk_takes_no_others_with_it(squawk_that_stumbles: None) -> None:
     """Nobody knows what it would have found: the patch is refused where any rule refuses, unless a reason is given."""
 

@@ -26,7 +26,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         playing.close()
         assert leaks.left_in(master.sandbox) == [], "a password shows there"
     finally:
-        master.stop()
+        master.kill()  # told to end it would wait 5 s for builds that wait for somebody
         master.sandbox.take_down()
 
 

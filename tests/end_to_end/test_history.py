@@ -30,7 +30,7 @@ def newcomers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         yield stage
         stage.close()
     finally:
-        master.stop()
+        master.kill()  # told to end it would wait 5 s for builds that wait for somebody
         master.sandbox.take_down()
 
 

@@ -12,17 +12,17 @@ from demo.faults.world import World
 from demo.installations import ServerError, installations
 from tests.end_to_end import leaks
 
-WorldOf = Callable[[str], World]
+WorldOf = Callable[..., World]
 
 
 @contextmanager
-def a_world(folder: Path, *, gate: str) -> Iterator[World]:
+def a_world(folder: Path, *, gate: str, surrounded: bool = False) -> Iterator[World]:
     """One world, and a look at what it has left behind. Skips the test where there is no PostgreSQL."""
     try:
         installations()
     except ServerError as error:
         pytest.skip(str(error))
-    world = World.create(folder, gate=gate, tell=print)
+    world = World.create(folder, gate=gate, surrounded=surrounded, tell=print)
     try:
         yield world
         leaking = leaks.left_in(world.sandbox)
@@ -33,12 +33,13 @@ def a_world(folder: Path, *, gate: str) -> Iterator[World]:
 
 @pytest.fixture(scope="module")
 def world_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorldOf]:
-    """`world_of(gate)`: always the same world for a gate; whoever uses it puts it right again (`played` does)."""
-    worlds: dict[str, World] = {}
+    """`world_of(gate, surrounded=…)`: always the same one; whoever uses it puts it right again (`played` does)."""
+    worlds: dict[tuple[str, bool], World] = {}
     with ExitStack() as open_worlds:
-        def world_of(gate: str) -> World:
-            if gate not in worlds:
+        def world_of(gate: str, *, surrounded: bool = False) -> World:
+            if (gate, surrounded) not in worlds:
                 folder = tmp_path_factory.mktemp("faults") / gate
-                worlds[gate] = open_worlds.enter_context(a_world(folder, gate=gate))
-            return worlds[gate]
+                worlds[gate, surrounded] = open_worlds.enter_context(
+                    a_world(folder, gate=gate, surrounded=surrounded))
+            return worlds[gate, surrounded]
         yield world_of
