@@ -44,6 +44,7 @@ Things to try:
     echo begin > {pipe}
     echo commit > {pipe}
 
+{around}
 make down stops it all. All of it step by step: docs/deploying.md
 """
 
@@ -129,7 +130,17 @@ def invitation(sandbox: Sandbox) -> str:
     return INVITATION.format(
         front_page=sandbox.front_page, pending=history.PENDING, slow=history.SLOW, mixed=history.MIXED,
         python=sys.executable, repository=sandbox.repository.url, settings=sandbox.settings,
-        pipe=fragile_pipe(sandbox))
+        pipe=fragile_pipe(sandbox), around=_around(sandbox))
+
+
+def _around(sandbox: Sandbox) -> str:
+    """Where the pooler and the standby are, for whoever wants to look on from there."""
+    named = sandbox.surroundings.named
+    if not named:
+        return ""
+    lines = [f"  {name} on port {each.port}" for name, each in named.items()]
+    return "\n".join(["Around production, where clients see a downtime as a longer call and readers hardly at all:",
+                      *lines, ""])
 
 
 def refuse_if_up(folder: Path) -> None:

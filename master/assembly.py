@@ -23,6 +23,7 @@ from master.approvals import Approvals
 from master.branch import Branch
 from master.builders import builders, workers
 from master.evidence_store import EvidenceStore
+from master.half_starts import HalfStarts
 from master.journal import Journal
 from master.leadership import Leadership
 from master.loose_ends import LooseEnds
@@ -66,8 +67,8 @@ def extend(config: dict[str, Any], settings: Settings) -> dict[str, Any]:
     for warning in (*settings.warnings, *_reach(settings)):
         warnings.warn(f"settings: {warning}", category=ConfigWarning, stacklevel=1)
     services = [
-        Outages(), Journal(), Approvals(settings=settings), Turns(), Probes(), EvidenceStore(), Quiescence(),
-        Visitors(), Branch(settings=settings), Recovery(settings=settings), Announcer(settings=settings),
+        HalfStarts(), Outages(), Journal(), Approvals(settings=settings), Turns(), Probes(), EvidenceStore(),
+        Quiescence(), Visitors(), Branch(settings=settings), Recovery(settings=settings), Announcer(settings=settings),
         Pages(settings=settings), LooseEnds(), *_leadership(config)]
     for key, ours in (("workers", workers()), ("builders", builders(settings)),
                       ("schedulers", all_schedulers(settings)), ("services", services)):

@@ -25,7 +25,9 @@ MUST_HOLD = {
 
 
 def rows() -> tuple[Row, ...]:
-    return tuple(_row(moment) for moment in Moment)
+    return (*(_row(moment) for moment in Moment), Row(
+        fault=FAULT, moment="and again while it starts", must_hold=ROLLED_BACK, play=_killed_again,
+        limit_seconds=STATEMENT_LIMIT_SECONDS, in_question="The buildmaster is killed"))
 
 
 def _row(moment: Moment) -> Row:
@@ -47,6 +49,17 @@ def _killed_at(moment: Moment) -> Callable[[World], Finding]:
             _expect_still_deployable(finding, world, build)
         return finding
     return play
+
+
+def _killed_again(world: World) -> Finding:
+    """The second time it is about to make the build that says what came of the first."""
+    build = reach(world, Moment.STATEMENT)
+    finding = measured(world, world.strike_master())
+    world.restart_master()
+    world.strike_master()
+    world.restart_master()
+    expect_not_repeated(finding, world, build, Moment.STATEMENT, applied=False)
+    return finding
 
 
 def _expect_still_deployable(finding: Finding, world: World, build: Build) -> None:
