@@ -19,7 +19,7 @@ from demo.faults.world import World
 from demo.sandbox import ROOT, SAMPLES, Sandbox
 from demo.servers import free_port
 
-SLEEP_SECONDS = 5.0      # of the first deployer's patch: as long as the second needs to ask
+SLEEP_SECONDS = 8.0      # of the first deployer's patch: as long as the second needs to ask
 REFUSED = 1              # exit status
 HOLDER = "another deployment of this database is under way"
 IN_QUESTION = "Two deploy at the same time"

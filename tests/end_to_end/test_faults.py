@@ -1,16 +1,18 @@
 """What becomes of a deployment by a real buildmaster when something dies, hangs, is broken or stands in the way: see
 `demo.faults`, whose rows `make faults` plays with both gates and prints.
 
-Here timings decide nothing but whether anything hangs, and each row is played with one gate: a fault's rows with one
-and the other in turn.
+Here timings decide nothing but whether anything hangs, and not everything is played: each row with one gate, a fault's
+rows with one and the other in turn; and what only asks a deployment to end, at every second moment of it.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 
+from demo.faults import master_killed
 from demo.faults.rows import Row, played
 from demo.faults.table import all_rows
 from demo.installations import ServerError
@@ -22,11 +24,20 @@ BUSY = 5.0          # times the limit,
 BUSY_SECONDS = 2.0  # and so much for the shortest
 
 
+ALL_MOMENTS = master_killed.FAULT
+MANY_MOMENTS = 5
+
+
 def _items() -> Iterator[object]:
+    """`turn` counts the rows of a fault; the first of each fault begins with the other gate than the one before."""
     turns: dict[str, int] = {}
+    moments = Counter(row.fault for row in all_rows())
     for row in all_rows():
-        turn = turns[row.fault] = turns.get(row.fault, len(turns)) + 1
-        gate = row.gates[turn % len(row.gates)]
+        turn = turns[row.fault] = turns.get(row.fault, -1) + 1
+        every_second = moments[row.fault] >= MANY_MOMENTS and row.fault != ALL_MOMENTS
+        if every_second and turn % 2:
+            continue
+        gate = row.gates[(list(turns).index(row.fault) + (turn // 2 if every_second else turn)) % len(row.gates)]
         yield pytest.param(row, gate, id=f"{row.name} [{gate}{SURROUNDED if row.surrounded else ''}]")
 
 
