@@ -23,8 +23,8 @@ class ReplayStaysPaused(errors.NeedsOperator):
     """Standbys on which replay is still paused: they serve what was true before the outage, and fall behind."""
 
     happened = "replay could not be resumed: {listing}"
-    next_step = ("mend the way to the standby, then python -m downtime reopen; or type SELECT pg_wal_replay_resume()"
-                 " there, or restart it: a restart ends the pause")
+    next_step = ("mend the way to the standby, then python -m downtime reopen --environment NAME; or type"
+                 " SELECT pg_wal_replay_resume() there, or restart it: a restart ends the pause")
     left = errors.Left.REOPENED
 
 

@@ -6,7 +6,7 @@ that what they do about it (Buildbot writes to its database) costs no outage: a 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Any
@@ -62,6 +62,10 @@ class Chronicle:
     def note(self, line: str) -> None:
         """A line for the log of the phase under way."""
         self._lines.append(f"+{(monotonic() - self._began) * 1000:9.1f} ms  {line}")
+
+    def note_all(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.note(line)
 
     def tell(self, line: str) -> None:
         """A line for the log, and for who listens now."""

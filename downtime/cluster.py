@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from time import monotonic
 from typing import Any
 
@@ -33,7 +34,7 @@ from downtime.rescue import Watched
 from downtime.settings.cluster import Pooler
 from downtime.settings.cluster import Replicas as ReplicaSettings
 from downtime.target import Target
-from downtime.watching import Watchdog
+from downtime.watching import Watchdog, WatchdogFailed
 
 LOG = Logger()
 
@@ -74,15 +75,21 @@ class Cluster:
         watched = Watched(target=self._target, patching=patching, gate=gate, mark=patching.by, pauses=pauses,
                           replays=replays, limit_seconds=limit_seconds + catching_up + WATCHDOG_MARGIN_SECONDS)
         self._watchdog = await Watchdog.start(watched, reactor=self._reactor)
+        self._held = watched.holdings  # before: a COMMIT may be carried out of which nobody hears
         async with _at_hand(self._control, self._target, self._reactor) as node:
             await held.write(node, watched.holdings)
-        self._held = watched.holdings
         return self._watchdog.pids
 
     # -- the outage --------------------------------------------------------------------------------------------------
 
     async def pause(self) -> tuple[str, ...]:
-        """The outermost gate. Raises what stood in the way; what was paused before that goes on with `resume`."""
+        """The outermost gate. Raises what stood in the way; what was paused before that goes on with `resume`.
+
+        Raises WatchdogFailed, with nothing paused, where the watchdog was killed or has acted: its limit has passed.
+        """
+        if self._watchdog is not None and self._watchdog.ended:
+            raise WatchdogFailed(node=self._target.label, reason="has ended before anything was paused",
+                                 left=errors.Left.REOPENED)
         self._replay_waits = bool(self._replicas.replays)
         lines = await self._replicas.pause_replay()
         self._clients_wait = bool(self._poolers.pauses)
@@ -107,6 +114,11 @@ class Cluster:
             return ()
         await self._replicas.kick(kick_all=kick_all, deadline=monotonic() + KICK_SECONDS, before_each=before_each)
         return (f"{len(self._replicas.kicked)} sessions kicked and gone on the standbys",)
+
+    @property
+    def kicked(self) -> tuple[sessions.Session, ...]:
+        """Whom it has ended on the standbys so far; those who stalled replay after the COMMIT among them."""
+        return tuple(replace(session, standby=label) for label, session in self._replicas.kicked)
 
     async def refuse_failover(self) -> None:
         """To be asked last, before the COMMIT. Raises FailedOver."""
@@ -161,16 +173,18 @@ class Cluster:
         watchdog, self._watchdog = self._watchdog, None
         if watchdog is None:
             return  # nothing was armed, or it was put away before
-        if self._clients_wait or self._replay_waits:
-            # it acts as if we were dead, and goes on trying for longer than anybody waits for us
-            Deferred.fromCoroutine(watchdog.leave()).addErrback(
-                lambda failure: LOG.failure("leaving the watchdog", failure=failure))
-            return
         try:
-            async with _at_hand(self._control, self._target, self._reactor) as node:
-                await held.remove(node, self._held)
-        finally:
-            await watchdog.dismiss()
+            if not (self._clients_wait or self._replay_waits):
+                async with _at_hand(self._control, self._target, self._reactor) as node:
+                    await held.remove(node, self._held)
+                await watchdog.dismiss()
+                return
+        except errors.NodeError as error:
+            LOG.warn("what was held beside {database} is still written down: {error}; its watchdog goes on",
+                     database=self._target.label, error=error)
+        # it acts as if we were dead, and goes on trying for longer than anybody waits for us
+        Deferred.fromCoroutine(watchdog.leave()).addErrback(
+            lambda failure: LOG.failure("leaving the watchdog", failure=failure))
 
 
 @asynccontextmanager

@@ -8,9 +8,9 @@ from downtime import errors
 from downtime.apply import AppliedStatement
 from downtime.catching_up import Caught
 from downtime.chronicle import Chronicle
-from downtime.clearing import Clearing
 from downtime.measuring import Measuring
 from downtime.phases import Report
+from downtime.sessions import Session
 
 
 @dataclass(slots=True)
@@ -23,11 +23,11 @@ class Course:
     applied: bool = False
     caught: Caught | None = None  # how the replicas came after
 
-    def report(self, chronicle: Chronicle, clearing: Clearing, measuring: Measuring,
-               failure: errors.DowntimeError | None) -> Report:
+    def report(self, chronicle: Chronicle, kicked: tuple[Session, ...], drained: tuple[Session, ...],
+               measuring: Measuring, failure: errors.DowntimeError | None) -> Report:
         """The whole section, when it is over."""
         return Report(
             phases=chronicle.reports, started_at=chronicle.started_at, outage_seconds=chronicle.seconds,
             patch_seconds=self.patch_seconds, proof_seconds=self.proof_seconds, measuring_seconds=measuring.seconds,
-            applied=self.applied, statements=tuple(self.statements), kicked=clearing.kicked,
-            drained=clearing.drained, caught=self.caught, error=failure)
+            applied=self.applied, statements=tuple(self.statements), kicked=kicked, drained=drained,
+            caught=self.caught, error=failure)

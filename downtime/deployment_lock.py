@@ -33,6 +33,14 @@ class DeploymentUnderWay(errors.Refused):
     next_step = "wait for it to end; python -m downtime status shows it"
 
 
+class ThroughAPooler(errors.Refused):
+    """Behind a pooler nothing of a session is ours: its server connection, and the lock with it, outlives us."""
+
+    happened = ("the way to {node} leads through a pooler, which would keep the deployment lock when the deployment has"
+                " ended")
+    next_step = "give `database` in the settings the server's own address; the pooler belongs under `poolers`"
+
+
 async def session(target: Target, *, application_name: str, reactor: Any, **keywords: Any) -> Node:
     """Open a session as `downtime.node.connect` does; if gate "refuse" keeps it out, say for whom.
 
@@ -52,7 +60,13 @@ async def session(target: Target, *, application_name: str, reactor: Any, **keyw
 
 
 async def take(node: Node) -> None:
-    """Take the lock for as long as the session lasts. Raises DeploymentUnderWay at once if it is held."""
+    """Take the lock for as long as the session lasts. Raises DeploymentUnderWay at once if it is held.
+
+    Raises ThroughAPooler, and takes nothing, where the session is not the server's own.
+    """
+    # libpq was told a process id when it connected; PgBouncer makes one up
+    if (await node.execute("SELECT pg_catalog.pg_backend_pid()")).scalar != node.pid:
+        raise ThroughAPooler(node=node.label)
     if not (await node.execute(f"SELECT pg_try_advisory_lock({LOCK_CLASS}, {DEPLOYMENT})")).scalar:
         found = await holder(node, node.target.database)
         raise DeploymentUnderWay(holder=describe(found) if found else "it has ended just now")

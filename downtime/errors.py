@@ -60,6 +60,13 @@ class DowntimeError(Exception):
         return "\n".join(lines)
 
 
+def as_ours(error: Exception, *, left: Left) -> DowntimeError:
+    """The error, or one of ours for what nobody has foreseen; whoever asks writes the rest of that to the log."""
+    if isinstance(error, DowntimeError):
+        return error
+    return DowntimeError(reason=f"internal error: {type(error).__name__}: {error}", left=left)
+
+
 class Refused(DowntimeError):
     """A rule says no. The database was not touched, except where `left` says that it was closed and reopened."""
 
@@ -86,14 +93,16 @@ class NodeError(DowntimeError):
 
 class CannotConnect(NodeError):
     happened = "cannot connect to {node}: {reason}"
-    next_step = "check that the server is up, has connections left, and that the settings name it rightly"
+    next_step = ("check that the server is up and has connections left, and that the settings have its right address,"
+                 " user, and password or password_file")
 
 
 class ConnectionsRefused(CannotConnect):
     """The database does not accept connections (55000): somebody closed it."""
 
     happened = "{node} does not accept connections: {reason}"
-    next_step = "python -m downtime reopen, if a dead deployment closed it; it never opens what an administrator closed"
+    next_step = ("python -m downtime reopen --environment NAME, if a dead deployment closed it; it never opens what an"
+                 " administrator closed")
 
 
 class ConnectionLost(NodeError):

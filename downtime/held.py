@@ -27,8 +27,11 @@ from downtime.target import Target
 
 LONGEST_SHOWN = 200  # characters of a text that somebody else may have written
 
-# What is held, oldest first. Takes ACCESS SHARE on the table.
-SELECT_HELD = 'SELECT kind, place, undo, "by", since FROM fastdowntime.held ORDER BY since, kind, place'
+# What is held, oldest first. Takes ACCESS SHARE on the table. Somebody may have written an instant that Python has not.
+SELECT_HELD = """
+SELECT kind, place, undo, "by", CASE WHEN since BETWEEN '2000-01-01' AND clock_timestamp() THEN since END AS since
+  FROM fastdowntime.held AS held ORDER BY held.since, kind, place
+"""
 
 # Takes ROW EXCLUSIVE. A row that is there already is of a run that died: what it says of the state before must stay.
 INSERT_HELD = """
@@ -76,7 +79,7 @@ class LeftBehind(errors.NeedsOperator):
     """A dead run holds what a deployment wants to hold; pausing it again would lose what it was like before."""
 
     happened = "a dead run has left held: {listing}"
-    next_step = "python -m downtime reopen"
+    next_step = "python -m downtime reopen --environment NAME"
     left = errors.Left.UNTOUCHED
 
     def __init__(self, holdings: Sequence[Holding]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Any
 
@@ -18,6 +18,8 @@ from downtime.pooler import (
     GRACE_SECONDS,
     LOGIN_RETRY,
     LOOK_EVERY_SECONDS,
+    QUICK_RETRY,
+    SETTLE_SECONDS,
     Console,
     Pause,
     told,
@@ -27,6 +29,7 @@ from downtime.printable import escaped, quoted
 from downtime.settings.cluster import Pooler
 from downtime.target import Target
 
+UNTOUCHED = "query_wait_timeout"  # a setting that no deployment changes: several may be behind one pooler
 RESUME_EVERY_SECONDS = 0.1
 CALM_LOOKS = 3       # in a row without a login: a pool that grows begins the next when the last is done
 LOGIN_SECONDS = 0.5  # a login takes 10 ms; a pool that grows all the time is paused all the same
@@ -60,11 +63,11 @@ class OnePooler:
     async def prepare(self) -> pooler_names.Verdict:
         """What will be paused, and what speaks against it. Raises NodeError."""
         console = await self._at_hand()
-        settings = await console.settings()
+        settings = await self._untouched(console)
         # changes nothing; whoever may not do this may not PAUSE either
-        await console.set(LOGIN_RETRY, settings[LOGIN_RETRY])
+        await console.set(UNTOUCHED, settings[UNTOUCHED])
         verdict = pooler_names.judge(
-            await self._look(console, settings["pool_mode"]), self._database, wanted=self._settings.databases,
+            await self._look(console, settings), self._database, wanted=self._settings.databases,
             session_pools=self._settings.session_pools)
         self.pause = Pause(console=self.pause.console, databases=verdict.names, ended=verdict.ended,
                            login_retry=settings[LOGIN_RETRY])
@@ -143,7 +146,14 @@ class OnePooler:
             console.close()
         self._pausing = {}
 
-    async def _look(self, console: Console, default_mode: str) -> pooler_names.Seen:
+    async def _untouched(self, console: Console) -> dict[str, str]:
+        """The pooler's settings; where another deployment behind it has lowered one, it is let give it back."""
+        deadline = monotonic() + SETTLE_SECONDS
+        while (settings := await console.settings())[LOGIN_RETRY] == QUICK_RETRY and monotonic() < deadline:
+            await deferLater(self._reactor, LOOK_EVERY_SECONDS, lambda: None)
+        return settings
+
+    async def _look(self, console: Console, settings: Mapping[str, str]) -> pooler_names.Seen:
         """What the console shows of its databases; those that exist only while they are used are made to exist."""
         rows = await console.databases()
         wanted = self._settings.databases or (self._database.database,)
@@ -155,7 +165,8 @@ class OnePooler:
         for pool in await console.pools([row["name"] for row in rows]):
             modes[pool.database].add(pool.mode)
         return pooler_names.Seen(
-            console=self.pause.console, default_mode=default_mode,
+            console=self.pause.console, default_mode=settings["pool_mode"],
+            shares_its_port=settings.get("so_reuseport") == "1",
             databases=[row for row in rows if row["name"] != CONSOLE_DATABASE],
             pool_modes={name: frozenset(found) for name, found in modes.items()})
 

@@ -20,7 +20,7 @@ step that dies changes nothing here.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -65,13 +65,17 @@ class Outage:
         self._abort_kind = errors.Aborted
         self._phase = Phase.PREVENT
         self._chronicle = Chronicle(reactor, say=say)
-        self._running = False
+        self._running = self._closed = False
         self._course = Course()
 
     async def prepare(self, objections: Objections) -> tuple[str, ...]:
         """Open and check everything; returns what was found, for a log. Raises as `make_ready` does."""
         self._prepared = await make_ready(self._target, self.deployment.patch.id, self._rules, objections,
                                           self._reactor)
+        if self._closed:  # while it was prepared: nobody would close it again
+            await self.close()
+            raise errors.Aborted(phase=self._phase, reason="the deployment was given up", left=errors.Left.UNTOUCHED)
+        self._cluster = self._prepared.cluster
         self._clearing = Clearing(self._prepared, self._rules, self._reactor, before_each=self._go_on)
         self._cancelling = Cancelling(self._prepared, self._reactor)
         self._measuring = Measuring(self._prepared.patcher, self._prepared.control)
@@ -82,6 +86,7 @@ class Outage:
         if self._running:
             self.abort("the deployment was given up")
             return  # run() closes when it is over
+        self._closed = True
         prepared, self._prepared = self._prepared, None
         if prepared is not None:
             try:
@@ -91,8 +96,8 @@ class Outage:
 
     @property
     def kicked(self) -> tuple[sessions.Session, ...]:
-        """Sessions ended so far."""
-        return self._clearing.kicked
+        """Sessions ended so far, those on standbys among them."""
+        return (*self._clearing.kicked, *self._cluster.kicked)
 
     @property
     def statements(self) -> tuple[AppliedStatement, ...]:
@@ -118,7 +123,7 @@ class Outage:
         if limit.active():
             limit.cancel()
         failure = await self._clear_up(failure)
-        return self._course.report(self._chronicle, self._clearing, self._measuring, failure)
+        return self._course.report(self._chronicle, self.kicked, self._clearing.drained, self._measuring, failure)
 
     async def _deploy(self) -> errors.DowntimeError | None:
         """All phases but the last, in one transaction. Returns what failed."""
@@ -131,30 +136,39 @@ class Outage:
                 await self._in_phase(Phase.APPLY, self._apply)
                 if not self._rules.keep:
                     raise _RolledBackAsAsked(reason="rolled back as asked")
-                await self._ready.cluster.refuse_failover()
+                await self._cluster.refuse_failover()
                 await self._ready.gate.allow_in_transaction()
                 self._cancelling.committing = True
             self._course.applied = True
         except _RolledBackAsAsked:
             pass
         except Exception as error:  # whatever it is, the way to open connections is the same
-            return self._aborted(_as_ours(error))
+            if not isinstance(error, errors.DowntimeError):
+                LOG.failure("in the critical section")
+            return self._aborted(errors.as_ours(error, left=errors.Left.REOPENED))
         return None
 
     async def _clear_up(self, failure: errors.DowntimeError | None) -> errors.DowntimeError | None:
-        """What fails from here on is noted, but for a patch that some server will never have."""
+        """Standbys and sessions. What fails from here on does not undo what was done, and needs an operator."""
         try:
             if failure is None:
                 await self._clearing.drain()
             if self._course.applied:
-                self._course.caught = caught = await self._ready.cluster.catch_up(self.deployment.patch)
+                self._course.caught = caught = await self._cluster.catch_up(self.deployment.patch)
                 failure = failure or (caught.error if caught is not None else None)
             else:
-                await self._ready.cluster.let_replay()
+                await self._cluster.let_replay()
         except errors.NeedsOperator as error:
-            failure = error
-        except Exception:
+            LOG.error("after the outage of {database}: {why}", database=self._target.label, why=error.explain())
+            if failure is None:
+                failure = error
+            elif not isinstance(failure, errors.NeedsOperator):  # a database that is closed goes before standbys
+                failure = errors.NeedsOperator(reason=f"{failure}; {error}", command=error.advice, left=error.left)
+        except Exception as error:
             LOG.failure("after the outage of {database}", database=self._target.label)
+            failure = failure or errors.NeedsOperator(
+                reason=f"after the outage: {type(error).__name__}: {error}", command="python -m downtime status",
+                left=errors.Left.APPLIED if self._course.applied else errors.Left.REOPENED)
         await self.close()
         # until every watcher was told, every timer has fired
         await deferLater(self._reactor, REPORT_SECONDS + CANCEL_EVERY_SECONDS, lambda: None)
@@ -168,7 +182,7 @@ class Outage:
         if self._abort_reason is None:
             self._abort_reason, self._abort_kind = reason, kind
             if self._running:
-                self._ready.cluster.give_up()
+                self._cluster.give_up()
                 self._cancelling.begin()
 
     def listen(self, say: Callable[[str], None]) -> None:
@@ -184,14 +198,14 @@ class Outage:
     async def _pause(self) -> None:
         self._go_on()
         try:
-            self._note_all(await self._ready.cluster.pause())
+            self._chronicle.note_all(await self._cluster.pause())
         except errors.DowntimeError:
             self._go_on()  # it was given up because somebody has said Stop
             raise
 
     async def _prevent(self) -> str:
         await self._ready.gate.prevent()
-        await self._ready.cluster.closed()
+        await self._cluster.closed()
         self._chronicle.note(f"gate {self._rules.gate} closed: no new client gets in")
         if self._rules.prove_gate:
             began = monotonic()
@@ -202,15 +216,15 @@ class Outage:
 
     async def _check(self) -> str:
         verdict = await self._clearing.check()
-        await self._ready.cluster.check()
+        await self._cluster.check()
         count, busy = len(verdict.to_kick), len(verdict.in_transaction)
         self._chronicle.note(f"{count} sessions, {busy} in a transaction, none of a fragile user")
         return f"no fragile user among {count} sessions is in a transaction"
 
     async def _kick_sessions(self) -> str:
         await self._clearing.kick()
-        self._note_all((*self._clearing.remarks, f"{len(self.kicked)} sessions kicked and gone"))
-        self._note_all(await self._ready.cluster.kick(kick_all=self._rules.kick == "all", before_each=self._go_on))
+        self._chronicle.note_all((*self._clearing.remarks, f"{len(self._clearing.kicked)} sessions kicked and gone"))
+        self._chronicle.note_all(await self._cluster.kick(kick_all=self._rules.kick == "all", before_each=self._go_on))
         return f"kicked {len(self.kicked)} sessions"
 
     async def _apply(self) -> str:
@@ -235,7 +249,7 @@ class Outage:
         if opened.committed:
             self._course.applied, failure = True, None
         failure = opened.problem or failure
-        self._record(self._note_all, opened.lines)
+        self._record(self._chronicle.note_all, opened.lines)
         if failure is not None and (opened.problem or not self._chronicle.has_failed):
             # still shut; or the COMMIT, or what stands before it: rolled back, and open
             self._record(self._chronicle.failed, Phase.ALLOW, failure)
@@ -281,10 +295,6 @@ class Outage:
         if self._phase in (Phase.CHECK, Phase.KICK) and not patcher.closed:
             Deferred.fromCoroutine(patcher.execute("SELECT 1")).addErrback(note)
 
-    def _note_all(self, lines: Iterable[str]) -> None:
-        for line in lines:
-            self._chronicle.note(line)
-
     def _record(self, write: Callable[..., None], *what: Any) -> None:
         """What cannot be written down must not keep a database closed."""
         try:
@@ -296,10 +306,3 @@ class Outage:
     def _ready(self) -> Ready:
         assert self._prepared is not None, "prepare() comes first"
         return self._prepared
-
-
-def _as_ours(error: Exception) -> errors.DowntimeError:
-    if isinstance(error, errors.DowntimeError):
-        return error
-    LOG.failure("in the critical section")
-    return errors.DowntimeError(reason=f"internal error: {type(error).__name__}: {error}", left=errors.Left.REOPENED)

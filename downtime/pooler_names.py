@@ -29,6 +29,7 @@ class Seen:
     databases: Sequence[Mapping[str, Any]]  # rows of SHOW DATABASES without the console itself
     pool_modes: Mapping[str, frozenset[str]]  # by name: of its pools that exist (a user may have another mode)
     default_mode: str
+    shares_its_port: bool = False  # so_reuseport: each session may reach another process of several
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +49,16 @@ def judge(seen: Seen, target: Target, *, wanted: Sequence[str], session_pools: S
         return Verdict(reasons=(f"pooler {label}: the environment's `database` leads through this pooler, so the"
                                 " deployment would hold back itself: name the server's own address there",))
     rows, remarks, reasons = (_wanted if wanted else _leading)(seen, target, wanted)
+    if seen.shares_its_port and not seen.console.parameters.get("host", "").startswith("/"):
+        reasons.append("it may be several processes on one port (so_reuseport), of which each session reaches another,"
+                       " so that one could stay paused: name the console of each by its Unix socket, or switch"
+                       " so_reuseport off where there is one process")
     sessions = [row["name"] for row in rows if "session" in _modes(seen, row)]
     for row in rows:
         if row["paused"]:
             reasons.append(f"{quoted(row['name'])} is paused already, and not by us: RESUME it, or wait for whoever"
-                           " has paused it (python -m downtime reopen, if that was a deployment that died)")
+                           " has paused it (python -m downtime reopen --environment NAME, if that was a deployment that"
+                           " died)")
     if sessions and session_pools is SessionPools.REFUSE:
         reasons.append(f"{_listing(sessions)} has pools in session mode, whose clients keep their server connections:"
                        " set session_pools to end, and they are kicked as direct sessions are, or use pool_mode"

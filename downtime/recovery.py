@@ -50,7 +50,8 @@ class StillHeld(errors.NeedsOperator):
     """The database is open, and something around it is paused still."""
 
     happened = "still held for a dead run: {listing}"
-    next_step = ("mend the way there, then python -m downtime reopen; by hand: RESUME on the console of a pooler,"
+    next_step = ("mend the way there, then python -m downtime reopen --environment NAME; by hand:"
+                 " RESUME NAME on the console of a pooler for each name that SHOW DATABASES calls paused,"
                  " SELECT pg_wal_replay_resume() on a standby")
     left = errors.Left.OPEN
 
@@ -65,7 +66,10 @@ def beside(environment: Environment) -> tuple[Target, ...]:
 
 
 async def reopen_all(environment: Environment, *, reactor: Any = None) -> Recovered:
-    """`reopen` each database of an environment, some at a time. Raises what one raised, after all others were done."""
+    """`reopen` each database of an environment, some at a time. Raises what one raised, after all others were done.
+
+    Of several each line names its database, and those where something was undone come last.
+    """
     members = environment.members()
     at_a_time = DeferredSemaphore(AT_A_TIME)
 
@@ -78,9 +82,10 @@ async def reopen_all(environment: Environment, *, reactor: Any = None) -> Recove
     outcomes = await in_parallel(map(in_turn, members))
     for failure in failures(outcomes):
         raise failure
-    found = results(outcomes)
-    return Recovered(lines=tuple(line for each in found for line in each.lines),
-                     changed=any(each.changed for each in found))
+    found = sorted(zip(members, results(outcomes), strict=True), key=lambda each: each[1].changed)
+    return Recovered(lines=tuple(f"{member.member}: {line}" if len(members) > 1 else line
+                                 for member, one in found for line in one.lines),
+                     changed=any(one.changed for _, one in found))
 
 
 async def reopen(target: Target, *, places: Sequence[Target] = (), reactor: Any = None) -> Recovered:
@@ -127,11 +132,12 @@ async def _let_go(target: Target, places: Sequence[Target], reactor: Any) -> tup
 
 
 async def _undo(holding: Holding, places: Sequence[Target], node: Node, reactor: Any) -> tuple[str, ...]:
-    where = next((place for place in places if place.label == holding.place), None)
+    # a standby that took over from the primary it was held beside is the database itself now
+    where = next((place for place in (*places, node.target) if place.label == holding.place), None)
     if where is None:
-        raise errors.CannotConnect(node=holding.place, reason="the settings name no such server any more;"
-                                   f" {holding.sentence}: let it go on by hand, then DELETE its row from"
-                                   " fastdowntime.held")
+        raise errors.NodeError(node=holding.place, reason="the settings name no such server any more;"
+                               f" {holding.sentence}: put it back there, or let it go on by hand and DELETE its row"
+                               " from fastdowntime.held")
     lines = await held.undo(holding, where, reactor=reactor)
     await held.remove(node, [holding])
     return (f"{holding.sentence}; its deployer is gone", *lines)

@@ -65,8 +65,10 @@ class Reopening:
             problem = error
         try:
             lines += await self._ready.cluster.resume()
-        except errors.NeedsOperator as error:
-            problem = problem or error
+        except Exception as error:  # whatever it is, the outage has to be told; a watchdog goes on trying
+            stuck = _not_resumed(self._ready.target.label, error)
+            lines.append(stuck.explain())
+            problem = problem or stuck
         return Opened(committed=committed, problem=problem, lines=tuple(lines))
 
     async def _open(self, *, ask_the_ledger: bool) -> bool:
@@ -138,8 +140,18 @@ def unsure(label: str, error: Exception) -> errors.NeedsOperator:
     """Nobody knows whether the database is open."""
     return errors.NeedsOperator(reason=f"cannot make sure that {label} is open: {error}",
                                 command="start the server, or mend the way to it; a living buildmaster then opens the"
-                                        " database, and without one: python -m downtime reopen",
+                                        " database, and without one: python -m downtime reopen --environment NAME",
                                 left=errors.Left.UNKNOWN)
+
+
+def _not_resumed(label: str, error: Exception) -> errors.NeedsOperator:
+    if isinstance(error, errors.NeedsOperator):
+        return error
+    LOG.failure("while the poolers before {database} were to go on", database=label)
+    return errors.NeedsOperator(reason=f"clients may wait at the poolers before {label}:"
+                                       f" {type(error).__name__}: {error}",
+                                command="python -m downtime status, and reopen where it says so",
+                                left=errors.Left.CLOSED)
 
 
 def _still_closed(label: str, error: fence.SurvivingBackends) -> errors.NeedsOperator:

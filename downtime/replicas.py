@@ -28,7 +28,6 @@ from downtime.node import Node, connect
 from downtime.parallel import failures, in_parallel, results
 from downtime.patches import Patch
 from downtime.preflight import PreflightRefused
-from downtime.replay import undo_replay as undo_replay
 from downtime.replica import Replica
 from downtime.sessions import Session
 from downtime.settings.cluster import Replicas as Settings
@@ -181,7 +180,7 @@ class Replicas:
         assert self._control is not None, "prepare() comes first"
         primary, *standbys = await in_parallel(
             [lineage_of(self._control), *(each.lineage() for each in self._replicas)])
-        reasons = [] if self._is_the_same(primary) else [f"{self._primary.label} is not the primary it was ({primary})"]
+        reasons = self._changes_of_the_primary(primary)
         for replica, found in zip(self._replicas, standbys, strict=True):
             if isinstance(found, errors.DowntimeError):
                 reasons.append(f"cannot ask {replica.label} whether it is a standby still: {found}")
@@ -190,8 +189,14 @@ class Replicas:
         if reasons:
             raise FailedOver(listing="; ".join(reasons))
 
-    def _is_the_same(self, primary: Lineage | errors.DowntimeError) -> bool:
-        return isinstance(primary, Lineage) and replace(primary, lsn="") == replace(self.lineage, lsn="")
+    def _changes_of_the_primary(self, found: Lineage | errors.DowntimeError) -> list[str]:
+        label = self._primary.label
+        if isinstance(found, errors.DowntimeError):
+            return [f"cannot ask {label} whether it is the primary still: {found}"]
+        if replace(found, lsn="") == replace(self.lineage, lsn=""):
+            return []
+        now = "a standby" if found.in_recovery else f"on timeline {found.timeline}, and was on {self.lineage.timeline}"
+        return [f"{label} is not the primary it was: it is {now}"]
 
     # -- after it -----------------------------------------------------------------------------------------------------
 

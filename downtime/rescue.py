@@ -171,8 +171,12 @@ class Rescue:
 
     async def _let_go(self, holding: Holding, undo: Attempt) -> bool:
         """Undo one pause, look again, remove its row."""
-        for wait_seconds in (0.0, *LOOK_AGAIN_SECONDS):
+        if not await self._insist(undo, holding):
+            return False
+        for wait_seconds in LOOK_AGAIN_SECONDS:
             await deferLater(self._reactor, wait_seconds, lambda: None)
+            if await self._is_undone_by_others(holding):
+                return True
             if not await self._insist(undo, holding):
                 return False
         return await self._insist(partial(self._remove, holding))
@@ -214,7 +218,7 @@ class Rescue:
                 said = error
                 self._say(f"{error}; trying again")
             if monotonic() > self._deadline:
-                self._say(f"given up after {GIVE_UP_SECONDS:g} s; next: python -m downtime reopen")
+                self._say(f"given up after {GIVE_UP_SECONDS:g} s; next: python -m downtime reopen --environment NAME")
                 return False
             await deferLater(self._reactor, TRY_EVERY_SECONDS, lambda: None)
             if holding is not None and await self._is_undone_by_others(holding):

@@ -59,6 +59,7 @@ class Session:
     transaction_seconds: float | None  # age of its transaction; None when it is in none
     last_query: str                    # without the contents of its literals, which may be passwords
     hidden: bool                       # the role may not see what it does, or the session does not say
+    standby: str = ""                  # the label of the hot standby it was on; empty: the primary
 
     @classmethod
     def seen(cls, row: Mapping[str, Any]) -> Session:
@@ -137,7 +138,8 @@ def report(kicked: Collection[Session]) -> str:
     for session in sorted(kicked, key=lambda s: (s.user, s.pid)):
         transaction = ("not in a transaction" if session.transaction_seconds is None
                        else f"IN A TRANSACTION for {session.transaction_seconds:.3f} s")
+        where = f"  on the standby {session.standby}" if session.standby else ""
         lines.append(f"pid {session.pid}  user {quoted(session.user)}  application {quoted(session.application)}"
-                     f"  client {session.client}  {session.state or 'state unknown'}  {transaction}")
+                     f"  client {session.client}  {session.state or 'state unknown'}  {transaction}{where}")
         lines.append(f"    last query: {quoted(session.last_query)}")
     return "\n".join(lines)

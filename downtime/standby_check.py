@@ -70,8 +70,8 @@ def judge(seen: Seen, *, primary: str, lineage: Lineage, serve_reads: bool, kick
         return [f"the standby {at} follows timeline {it.timeline} while {primary} is on {lineage.timeline}: it follows"
                 " an old primary"]
     if it.replay_state != NOT_PAUSED:
-        return [f"replay is paused on the standby {at}: python -m downtime reopen, if a dead deployment has done it;"
-                " else SELECT pg_wal_replay_resume() there"]
+        return [f"replay is paused on the standby {at}: python -m downtime reopen --environment NAME, if a dead"
+                " deployment has done it; else SELECT pg_wal_replay_resume() there"]
     return [*_in_its_state(seen, serve_reads=serve_reads),
             *_in_its_sessions(seen, kick_all=kick_all, serve_reads=serve_reads)]
 

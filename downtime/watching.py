@@ -56,8 +56,11 @@ class Watchdog:
             from twisted.internet import reactor
         process = _Process(watched.target.label)
         # with our environment: it has to reach what we reach, in the same way
-        reactor.spawnProcess(process, sys.executable, [sys.executable, "-m", "downtime.watchdog"], env=None,
-                             path=str(ROOT), childFDs={0: "w", 1: "r", 2: "r"})
+        try:
+            reactor.spawnProcess(process, sys.executable, [sys.executable, "-m", "downtime.watchdog"], env=None,
+                                 path=str(ROOT), childFDs={0: "w", 1: "r", 2: "r"})
+        except OSError as error:  # this machine has no room for one more
+            raise WatchdogFailed(node=watched.target.label, reason=f"could not be started: {error}") from error
         process.write(json.dumps(watched.to_json()))
         armed = False
         try:

@@ -2,6 +2,9 @@
 
 Buildbot builds a request again when a worker is lost, when the master stops, and after a crash. That is right for
 what waits for an approval, and never for what has begun: once `connections_prevented` is set, RETRY becomes FAILURE.
+
+Buildbot 4.3.0 leaves a build as it is where the state database is away just when a step or the build ends: it goes on
+for ever, and keeps its worker, its turn on the database, and its background tasks. Ours end when the state answers.
 """
 
 from __future__ import annotations
@@ -10,16 +13,21 @@ from collections.abc import Callable
 from typing import Any
 
 from buildbot.process.build import Build
+from buildbot.process.buildstep import BuildStep
+from twisted.internet import task
 from twisted.internet.defer import Deferred
 from twisted.python import log
 
 from downtime.history.events import Answer, Ended, Outcome
 from downtime.history.journey import Attempt
+from downtime.settings import Settings
 from steps.shared import happenings, last_words
 from steps.shared.names import Property, ServiceName
 from steps.shared.results import CANCELLED, FAILURE, RETRY, WARNINGS, worst
 
 SHUTDOWN = "Master Shutdown"  # Buildbot's reason for a Stop
+AGAIN_SECONDS = 2.0           # between questions to a state database that is away
+STATE_AWAY = "the state database was away when one of its steps ended"
 
 
 class RunbookBuild(Build):  # type: ignore[misc]
@@ -29,14 +37,39 @@ class RunbookBuild(Build):  # type: ignore[misc]
     text: tuple[str, ...] | list[str] = ()  # Buildbot sets it when the build has got a worker
 
     def buildFinished(self, text: list[str], results: int) -> Deferred[None]:
-        finished: Deferred[None] = super().buildFinished(["; ".join(self.text)] if self.text else text, results)
-        return finished
+        return Deferred.fromCoroutine(self._finished(text, results))
+
+    async def _finished(self, text: list[str], results: int) -> None:
+        await self._state_answers()
+        await super().buildFinished(["; ".join(self.text)] if self.text else text, results)
+
+    def _start_next_step_impl(self, step: BuildStep) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._step(step))
+
+    async def _step(self, step: BuildStep) -> None:
+        try:
+            await super()._start_next_step_impl(step)
+        except Exception as error:  # Buildbot has given up: it could not even write down that something went wrong
+            log.msg(f"{self}: {STATE_AWAY}: {error!r}")
+            if not self.finished:
+                await self.buildFinished([STATE_AWAY], RETRY)
+
+    async def _state_answers(self) -> None:
+        """Returns when it does, or when the master stops: its next start ends the build then."""
+        while not self.master.botmaster.shuttingDown and self.master.running:
+            try:
+                await self.master.db.builds.getBuild(self.buildid)
+                return
+            except Exception as error:  # whatever the database driver raises
+                log.msg(f"{self}: its end cannot be written down yet: {error!r}")
+                await task.deferLater(self.master.reactor, AGAIN_SECONDS, lambda: None)
 
 
 class DeploymentBuild(RunbookBuild):
     """Build class of `production` and `live`."""
 
     fragile: tuple[str, ...] = ()  # the users whose transactions were a reason not to begin; its steps know
+    settings: Settings | None = None  # where it deploys to several databases; its steps know
 
     def buildFinished(self, text: list[str], results: int) -> Deferred[None]:
         return Deferred.fromCoroutine(self._finish(text, results))
@@ -73,13 +106,18 @@ class DeploymentBuild(RunbookBuild):
         outages = self._service(ServiceName.OUTAGES)
         outcome = outages.outcome(self.buildid)  # None where `Record` has told it
         await outages.release(self.buildid)
-        if outcome is not None:
-            await self._tell(outcome)
-        await self._service(ServiceName.QUIESCENCE).settle(self.buildid)
+        await self._state_answers()
+        try:
+            if outcome is not None:
+                await self._tell(outcome)
+        finally:  # a state database that is away lets nobody tell anything, and tasks are resumed all the same
+            await self._service(ServiceName.QUIESCENCE).settle(self.buildid)
 
     async def _tell(self, outcome: Deferred[Any]) -> None:
         """With its worker Buildbot has lost the steps to come, and would say no more than "lost connection"."""
         end = await last_words.end_of(outcome)
+        if self.settings is not None:
+            end = last_words.of_all(end, self._patch, self.settings)
         self.text = [last_words.headline(self._patch, end)]
         self.setProperty(Property.APPLIED, last_words.is_applied(end), type(self).__name__)
         journey = self._journal.journey(self._patch)

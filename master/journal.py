@@ -47,6 +47,7 @@ class Journal(BuildbotService):  # type: ignore[misc]
         self._is_ready = False
         self._waiting: list[Deferred[None]] = []
         self._looking: LoopingCall | None = None
+        self._is_blind = False  # to others' events: said once, and not every second
 
     async def startService(self) -> None:
         """A database that cannot be read is read again: nothing is decided while it is not known what was."""
@@ -54,7 +55,7 @@ class Journal(BuildbotService):  # type: ignore[misc]
         self._events, self._journeys, self._number = [], {}, 0
         await self._read()
         if leadership.several(self.master):
-            self._looking = LoopingCall(lambda: self._beside(self.catch_up))
+            self._looking = LoopingCall(lambda: self._beside(self._look))
             self._looking.clock = self.master.reactor
             self._looking.start(LOOK_SECONDS, now=False)
 
@@ -127,8 +128,18 @@ class Journal(BuildbotService):  # type: ignore[misc]
             except Exception:
                 LOG.failure("telling of {kind}", kind=event.kind)
 
-    def _beside(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        Deferred.fromCoroutine(work()).addErrback(lambda why: LOG.failure("reading or writing events", failure=why))
+    def _beside(self, work: Callable[[], Coroutine[Any, Any, None]]) -> Deferred[None]:
+        return Deferred.fromCoroutine(work()).addErrback(
+            lambda why: LOG.failure("reading or writing events", failure=why))
+
+    async def _look(self) -> None:
+        try:
+            await self.catch_up()
+            self._is_blind = False
+        except Exception as error:  # whatever the database driver raises
+            if not self._is_blind:
+                LOG.warn("what other buildmasters have written cannot be read: {error!r}", error=error)
+            self._is_blind = True
 
     async def _write(self) -> None:
         await self._writing.run(lambda: Deferred.fromCoroutine(self._write_all()))

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import Any
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 from buildbot.util.service import BuildbotService
 from twisted.internet.defer import Deferred, succeed
@@ -32,6 +33,8 @@ from steps.shared.names import ServiceName
 
 LOG = Logger()
 
+T = TypeVar("T")
+
 NAME = "fastdowntime-leadership"
 LEADING = 20          # the second number of our advisory lock; the first is that of all of ours
 LEADER = "leader"     # in the drawer: the id that Buildbot has given to the master that leads, or led last
@@ -41,6 +44,7 @@ ANSWER_SECONDS = 2.0  # for the state database to answer
 PATIENCE_SECONDS = 2.0  # a free lease is left to the leader so long, which may have lost no more than its session
 LINGER_SECONDS = 3.0    # for a master without its router to write down what it can, with every database open
 REGAIN_SECONDS = 10.0   # a leader without its session tries so long before it ends
+CLEAR_SECONDS = 60.0    # to clear up behind a leader; a few hundred builds take seconds
 
 # Whether anybody holds the lease. Takes no lock.
 SELECT_HELD = f"""
@@ -161,13 +165,13 @@ class Leadership(BuildbotService):  # type: ignore[misc]
             self._free_since = None
             return
         self._free_since = self._free_since if self._free_since is not None else now
-        last = await self._drawer.get(LEADER)
+        last = await self._last_leader()
         its_turn = last in (None, self.master.masterid) or now - self._free_since >= PATIENCE_SECONDS
         if its_turn and (await session.execute(TAKE)).scalar:
-            await self._begin(last)
+            await self._within(CLEAR_SECONDS, self._begin(last))
 
     async def _regain(self, session: Node) -> None:
-        last = await self._drawer.get(LEADER)
+        last = await self._last_leader()
         if last != self.master.masterid or not (await session.execute(TAKE)).scalar:
             raise LeaseLost(node=self._state.label, taken=last != self.master.masterid)
         self._lost_at = None
@@ -184,6 +188,17 @@ class Leadership(BuildbotService):  # type: ignore[misc]
             if hasattr(service, "lead"):
                 service.lead()
         self.master.botmaster.maybeStartBuildsForAllBuilders()
+
+    async def _last_leader(self) -> int | None:
+        return await self._within(ANSWER_SECONDS, self._drawer.get(LEADER))
+
+    async def _within(self, seconds: float, work: Coroutine[Any, Any, T]) -> T:
+        """Buildbot's own sessions have no deadline: over one that is dead nobody must hold the lease, or miss its loss.
+
+        Raises Twisted's TimeoutError.
+        """
+        answer: T = await Deferred.fromCoroutine(work).addTimeout(seconds, self.master.reactor)
+        return answer
 
     def _is_complete(self) -> bool:
         return set(self.master.config.services) <= set(self.master.service_manager.namedServices)

@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from downtime import errors
+from downtime.failover import LivesElsewhere
 from downtime.fleet.report import FleetReport
 from downtime.outage import Outage
 from downtime.phases import Report
@@ -100,7 +101,9 @@ class Outages(BuildbotService):  # type: ignore[misc]
 
     def _look_after(self, result: Any, database: str) -> Any:
         error = result.value if isinstance(result, Failure) else result.error if isinstance(result, Report) else None
-        in_doubt = [database] if isinstance(error, errors.NeedsOperator) else []
+        # what lives elsewhere now must not be opened where it was: there would be two
+        unsure = isinstance(error, errors.NeedsOperator) and not isinstance(error, LivesElsewhere)
+        in_doubt = [database] if unsure else []
         if isinstance(result, FleetReport):
             in_doubt += [row.database for row in result.to_look_after]
         if self.master is not None:

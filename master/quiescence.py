@@ -7,6 +7,9 @@ the build any more.
 
 A build can keep its tasks stopped when it ends, for one that follows in the same window. Nothing is promised: whoever
 comes first claims them, and where nobody has within a minute they are resumed. The note stays all the while.
+
+Nothing is resumed here while a build has its tasks stopped, and none stops one while another is being resumed: they
+would run in its downtime.
 """
 
 from __future__ import annotations
@@ -43,7 +46,8 @@ class Quiescence(BuildbotService):  # type: ignore[misc]
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         self._writing = DeferredLock()  # all builds share one note: one that begins must not undo one that ends
-        self._overdue: set[str] = set()  # builds that have ended, with commands that failed
+        self._resting: set[str] = set()  # builds under way that have stopped tasks
+        self._overdue: set[str] = set()  # builds that have ended, whose tasks could not be resumed yet
         self._kept: dict[str, Any] = {}  # builds that have ended, to the timers that have their tasks resumed
         self._claimed: set[str] = set()  # builds whose tasks are another's to resume
         self._under_way: dict[str, Deferred[None]] = {}
@@ -54,6 +58,8 @@ class Quiescence(BuildbotService):  # type: ignore[misc]
     async def startService(self) -> None:
         await super().startService()
         self._stopping = False
+        self._resting.clear()  # no build outlives its master
+        self._overdue.clear()
         if leadership.leads(self.master):
             self.lead()
 
@@ -78,25 +84,34 @@ class Quiescence(BuildbotService):  # type: ignore[misc]
         await super().stopService()
 
     async def remember(self, build_id: int, owed: Sequence[Owed]) -> None:
-        await self._change(lambda note: note.update({str(build_id): [each.to_json() for each in owed]}))
+        self._resting.add(str(build_id))  # from here on no other command is begun, and the one under way is waited for
+        await self._write_down(build_id, owed)
+        for ended in list(self._under_way.values()):
+            await ended
 
     async def owed(self, build_id: int) -> tuple[Owed, ...]:
         return tuple(Owed.from_json(each) for each in (await self._note()).get(str(build_id), ()))
 
     async def forget(self, build_id: int) -> None:
+        self._resting.discard(str(build_id))
         self._overdue.discard(str(build_id))
         await self._change(lambda note: note.pop(str(build_id), None))
 
     async def try_again(self, build_id: int, failed: Sequence[Owed]) -> None:
+        self._resting.discard(str(build_id))
         self._overdue.add(str(build_id))
-        await self.remember(build_id, failed)
         self._arm()
+        await self._write_down(build_id, failed)
 
     @property
     def kept(self) -> bool:
         return bool(self._kept)
 
+    def wanted_by_another(self, build_id: int) -> bool:
+        return bool(self._resting - {str(build_id)})
+
     async def keep(self, build_id: int) -> None:
+        self._resting.discard(str(build_id))
         self._kept[str(build_id)] = self.master.reactor.callLater(self.kept_seconds, self._keep_no_more, str(build_id))
 
     async def claim(self, build_id: int) -> None:
@@ -109,21 +124,34 @@ class Quiescence(BuildbotService):  # type: ignore[misc]
             taken = [each for build in kept for each in note.pop(build, ())]
             if taken:
                 note[str(build_id)] = [*note.get(str(build_id), ()), *taken]
-        await self._change(take)
+        if kept:
+            self._resting.add(str(build_id))
+        try:
+            await self._change(take)
+        except Exception:
+            self._arm()  # nobody has them now: neither this build nor a timer
+            raise
+        finally:
+            self._claimed.difference_update(kept)
 
     def _keep_no_more(self, build: str) -> None:
         del self._kept[build]
         LOG.info("no deployment has followed build {build}: what it has stopped is resumed", build=build)
-        _beside(self._resume(build))
+        _beside(self.settle(int(build)))
 
     async def settle(self, build_id: int | None = None) -> None:
-        """Run what is owed: by one build that has ended without its step `Resume`, or (None) by a dead master's."""
-        for each in await self._note():
-            if build_id is None or (each == str(build_id) and not self._is_seen_to(each)):
-                await self._resume(each)
+        """Run what is owed: by one build that has ended without its step `Resume`, or (None) by all that have ended."""
+        self._resting.discard(str(build_id))
+        try:
+            for each in await self._note():
+                if build_id in (None, int(each)) and not self._is_seen_to(each):
+                    await self._resume(each)
+        except Exception:  # whatever the database driver raises, or the machine that cannot run one more process
+            LOG.failure("what is owed cannot be resumed now, and is tried again")
+            self._arm()
 
     def _is_seen_to(self, build: str) -> bool:
-        return build in self._overdue or build in self._kept or build in self._claimed
+        return any(build in seen_to for seen_to in (self._resting, self._overdue, self._kept, self._claimed))
 
     async def _resume(self, build: str) -> None:
         if build in self._under_way:
@@ -131,7 +159,8 @@ class Quiescence(BuildbotService):  # type: ignore[misc]
         ended: Deferred[None] = Deferred()
         self._under_way[build] = ended
         try:
-            failed = [each for each in await self.owed(int(build)) if not await self._succeeds(build, each)]
+            failed = [each for each in await self.owed(int(build))
+                      if self._resting or not await self._succeeds(build, each)]
             if failed:
                 await self.try_again(int(build), failed)
             else:
@@ -157,21 +186,22 @@ class Quiescence(BuildbotService):  # type: ignore[misc]
         return finished.succeeded
 
     def _arm(self) -> None:
-        if self._overdue and self._again is None and not self._stopping:
+        if self._again is None and not self._stopping:
             self._again = self.master.reactor.callLater(self.retry_seconds, self._ring)
 
     def _ring(self) -> None:
         self._again = None
-        _beside(self._resume_overdue())
+        _beside(self._settle_again())
 
-    async def _resume_overdue(self) -> None:
-        """Not while another build keeps the tasks quiesced: it would find them running in its downtime."""
-        try:
-            if set(await self._note()) <= self._overdue:
-                for build in sorted(self._overdue):
-                    await self._resume(build)
-        finally:
+    async def _settle_again(self) -> None:
+        if self._resting or self._kept:
             self._arm()
+        else:
+            self._overdue.clear()
+            await self.settle()
+
+    async def _write_down(self, build_id: int, owed: Sequence[Owed]) -> None:
+        await self._change(lambda note: note.update({str(build_id): [each.to_json() for each in owed]}))
 
     async def _note(self) -> Note:
         return dict(await self._drawer.get(OWED) or {})

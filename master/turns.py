@@ -23,11 +23,13 @@ class Turns(BuildbotService):  # type: ignore[misc]
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         self._waiting: dict[int, Deferred[None]] = {}
+        self._here: set[int] = set()  # builds that wait, or are busy between two waits
         self._hurried: dict[int, Hurry] = {}
         self._behind: dict[int, tuple[str, ...]] = {}
         self.moment = 0
 
     async def wait(self, build_id: int, seconds: float, *, since: int) -> None:
+        self._here.add(build_id)
         if since != self.moment:
             return  # what has changed has changed while the build looked
         waiting: Deferred[None] = Deferred()
@@ -40,6 +42,7 @@ class Turns(BuildbotService):  # type: ignore[misc]
                 timer.cancel()
 
     def end(self, build_id: int) -> None:
+        self._here.discard(build_id)
         self._hurried.pop(build_id, None)
         self._behind.pop(build_id, None)
         self._wake(build_id)
@@ -56,9 +59,10 @@ class Turns(BuildbotService):  # type: ignore[misc]
             self._wake(build_id)
 
     def hurry(self, build_id: int, hurry: Hurry) -> bool:
-        if build_id not in self._waiting:
+        if build_id not in self._here:
             return False
         self._hurried[build_id] = hurry
+        self.moment += 1  # it may look just now, and be about to wait
         self._wake(build_id)
         return True
 

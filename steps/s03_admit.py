@@ -31,7 +31,6 @@ class HalfWay(errors.Refused):
 
     happened = BEGUN_ALREADY + "{had} of {all} databases have {patch}; without it: {listing}"
     next_step = "ask for the deployment anew when you are ready: it goes on with those that lack it"
-    left = errors.Left.REOPENED
 
 
 class StillUnderWay(errors.Refused):
@@ -125,8 +124,7 @@ class Admit(RunbookStep):
             raise StillUnderWay(**facts, holder=deployment_lock.describe(holder))
         self.setProperty(Property.APPLIED, found is not None, self.name)
         if found is None:
-            raise NotRepeated(**facts, rest=await self._what_is_left(node, facts["patch"]), left=(
-                errors.Left.REOPENED if self.builder_name is BuilderName.PRODUCTION else errors.Left.OPEN))
+            raise NotRepeated(**facts, rest=await self._what_is_left(node, facts["patch"]), left=self._left)
         return self._tell_deployed(
             f"{found.id} is deployed: {self.environment_name} has it since {found.finished_at:%F %T %Z},"
             f" applied in {found.seconds:.3f} s", facts)
@@ -140,7 +138,7 @@ class Admit(RunbookStep):
             raise StillUnderWay(**facts, holder=listing(busy))
         self.setProperty(Property.APPLIED, not lacking, self.name)
         if lacking:
-            raise HalfWay(**facts, had=len(had) - len(lacking), all=len(had), listing=listing(lacking))
+            raise HalfWay(**facts, had=len(had) - len(lacking), all=len(had), listing=listing(lacking), left=self._left)
         return self._tell_deployed(f"{facts['patch']} is deployed: all {len(had)} databases have it", facts)
 
     def _tell_deployed(self, what: str, facts: dict[str, Any]) -> int:
@@ -149,6 +147,10 @@ class Admit(RunbookStep):
         assert self.build is not None
         self.build.terminate = True  # there is nothing left to do, and nothing has failed
         return WARNINGS
+
+    @property
+    def _left(self) -> errors.Left:
+        return errors.Left.REOPENED if self.builder_name is BuilderName.PRODUCTION else errors.Left.OPEN
 
     async def _what_is_left(self, node: Node, patch: str) -> str:
         if self.builder_name is BuilderName.PRODUCTION:

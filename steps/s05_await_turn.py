@@ -55,6 +55,8 @@ class AwaitTurn(RunbookStep):
             if errand is not None and seconds == 0:
                 if BUILDER_OF[errand.patch.lane] is not BuilderName.LIVE:
                     await self.quiescence.claim(self.build_id)
+                else:
+                    self.turns.end(self.build_id)
                 await self.journal.record(TurnCame(at=happenings.now(), patch_id=errand.patch.id,
                                                    request_id=self.request_id))
                 self.say("it is its turn")

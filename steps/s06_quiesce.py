@@ -54,6 +54,12 @@ class Quiesce(RunbookStep):
         self._logged = ""
 
     async def act(self) -> int:
+        try:
+            return await self._quiesce()
+        finally:
+            self.turns.end(self.build_id)  # from here on it waits for nothing that an operator could cut short
+
+    async def _quiesce(self) -> int:
         tasks = tasks_of(self.environment.quiesce)
         if not tasks:
             self.say("nothing to quiesce")

@@ -30,8 +30,12 @@ from steps.shared.results import FAILURE, SKIPPED, SUCCESS
 
 def has_begun(step: Any) -> bool:
     """Whether there are others, and the canary has come to an end of its own or had the patch before."""
-    return bool(step.environment.fleet.databases) and bool(
-        step.getProperty(Property.CANARY_HAS_IT) or step.outages.outcome(step.build_id) is not None)
+    if not step.environment.fleet.databases:
+        return False
+    outcome = step.outages.outcome(step.build_id)
+    if outcome is not None:
+        outcome.addErrback(lambda _: None)  # how it has ended is asked in the step
+    return outcome is not None or bool(step.getProperty(Property.CANARY_HAS_IT))
 
 
 class DeployToOthers(RunbookStep):
@@ -55,20 +59,27 @@ class DeployToOthers(RunbookStep):
     async def act(self) -> int:
         canary = await self._canary()
         errand, objection = await self._errand()
+        if canary is None and (stopped := self._stopped()):
+            self.say(f"none was begun: {stopped}")
+            return self.result_when_stopped()
         rollout = self._rollout = await self._prepare(canary, errand)
         self.outages.hold(self.build_id, rollout)
         await self.set_durably(Property.BEGUN, True)
-        if self.build.stopped or self.stop_reason:
-            objection = self.stop_reason or f"stopped ({self.build.stopped_reason})"
-        if objection:
+        if objection := self._stopped() or objection:
             rollout.abort(objection)
         elif not rollout.matrix.stopped:
             self._note_beginning(canary, errand)
-        return await self._show(await self.outages.supervise(self.build_id, self._run(canary, rollout)))
+        report = await self.outages.supervise(self.build_id, self._run(canary, rollout))
+        # as a single database's end is told: who waits for it need not wait for the background tasks
+        await happenings.note_ended(self, self._patch, report)
+        return await self._show(report)
 
     def stopping(self, reason: str) -> None:
         if self._rollout is not None:
             self._rollout.abort(reason)
+
+    def _stopped(self) -> str:
+        return self.stop_reason or (f"stopped ({self.build.stopped_reason})" if self.build.stopped else "")
 
     async def _canary(self) -> Canary:
         outcome = self.outages.outcome(self.build_id)
@@ -91,6 +102,7 @@ class DeployToOthers(RunbookStep):
     async def _prepare(self, canary: Canary, errand: Errand | None) -> Rollout:
         progress = await self.addLog("progress", type="t")
         foretold = errand.deployment.origin.forecast_seconds if errand is not None else None
+        lane = errand.deployment.patch.lane if errand is not None else Lane.COLD
 
         def write(line: str) -> None:
             progress.addContent(printable(line) + "\n").addErrback(log.err, "while writing a log")
@@ -106,8 +118,8 @@ class DeployToOthers(RunbookStep):
             return self._begun[member.member]
 
         return Rollout(
-            self.environment.members(), begin, at_once=self.environment.fleet.at_once, may_begin=self._may_begin,
-            lane=errand.deployment.patch.lane if errand is not None else Lane.COLD, told=told,
+            self.environment.members(), begin, at_once=self.environment.fleet.at_once, lane=lane, told=told,
+            may_begin=lambda: self._may_begin(lane),
             known={self.environment.member: of_canary(canary, self.settings.budget, foretold)})
 
     async def _run(self, canary: Canary, rollout: Rollout) -> FleetReport:
@@ -122,7 +134,9 @@ class DeployToOthers(RunbookStep):
             self.journal.note(Closed(**about, expected_seconds=expected or 0.0))
         self.journal.note(Spreading(**about, databases=len(self.environment.fleet.databases)))
 
-    def _may_begin(self) -> str:
+    def _may_begin(self, lane: Lane) -> str:
+        if lane is Lane.LIVE:
+            return ""  # which waits for no window either
         passed = windows.has_passed(self.environment.windows, happenings.now())
         return "the window has passed" if passed and not self.getProperty(Property.HURRIED) else ""
 

@@ -48,10 +48,14 @@ class Resume(RunbookStep):
         return "" if finished.succeeded else f"{owed.task}: `{owed.command}` {finished.ended}"
 
     async def _is_followed(self) -> bool:
-        """Whether this patch is in, and one that waits for nothing else may begin now."""
+        """Whether another build has stopped them too, or one may begin that waited for this patch alone."""
+        if self.quiescence.wanted_by_another(self.build_id):
+            return True
         outcome = self.outages.outcome(self.build_id)
-        if outcome is None or not last_words.is_applied(await last_words.end_of(outcome)):
+        patch = str(self.getProperty(Property.PATCH))
+        if outcome is None or not last_words.is_applied(
+                last_words.of_all(await last_words.end_of(outcome), patch, self.settings)):
             return False
-        followers = self.turns.followers(str(self.getProperty(Property.PATCH)))
+        followers = self.turns.followers(patch)
         is_open = windows.seconds_until_open(self.environment.windows, happenings.now()) == 0
         return any(is_open or self.turns.hurried(build_id) is not None for build_id in followers)

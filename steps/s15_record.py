@@ -27,7 +27,7 @@ class Record(RunbookStep):
         outcome = self.outages.outcome(self.build_id)
         if outcome is None:
             return SKIPPED  # nothing was begun: the step that said no has said why
-        end = await last_words.end_of(outcome)
+        end = last_words.of_all(await last_words.end_of(outcome), self._patch, self.settings)
         sentence = last_words.headline(self._patch, end)
         self.say(sentence, headline=sentence)
         self.setProperty(Property.APPLIED, last_words.is_applied(end), self.name)

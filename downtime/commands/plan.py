@@ -41,9 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 async def run(context: Context, arguments: argparse.Namespace) -> ExitStatus:
     environment = context.environment()
     commit = await context.commit(arguments.commit)
-    had = await ledgers.read(environment, reactor=context.reactor)
     async with context.session(environment, "plan") as node:
         version = node.server_version
+        had = (await ledgers.read(environment, reactor=context.reactor) if environment.fleet.databases
+               else {environment.member: await ledger.read(node)})
     inventory = await context.inventory(commit)
     planned, half_way = ledgers.plan_of(had, inventory), ledgers.half_way(had, inventory)
     applied = len(ledgers.in_all(had))

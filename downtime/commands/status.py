@@ -48,7 +48,7 @@ async def run(context: Context, arguments: argparse.Namespace) -> ExitStatus:
     names = [context.environment_name] if context.environment_name else context.settings.environment_names
     inventory = await _inventory(context)
     seen = {name: await _look_at_all(context, context.settings.environment(name)) for name in names}
-    to_come = await _to_come(context, {name: members[0][1] for name, members in seen.items()}, inventory)
+    to_come = await _to_come(context, seen, inventory)
     standings = [of_all(seen[name], inventory, to_come if name == PRODUCTION else None) for name in names]
     commands = [standing.next_command for standing in standings if standing.next_command]
     lines = [line for standing in standings for line in (*standing.lines, "")]
@@ -97,18 +97,21 @@ async def _look(context: Context, environment: Environment) -> Seen:
         return error
 
 
-async def _to_come(context: Context, seen: Mapping[str, Seen], inventory: Inventory | None
-                   ) -> ToCome | None:
+async def _to_come(context: Context, seen: Mapping[str, Sequence[tuple[Environment, Seen]]],
+                   inventory: Inventory | None) -> ToCome | None:
     """None where it cannot be told, or nobody has asked about production."""
-    production, staging = _entries(seen.get(PRODUCTION)), _entries(seen.get("staging"))
+    production, *others = [_entries(each) for _, each in seen.get(PRODUCTION, ())] or [None]
+    staging = _entries(seen["staging"][0][1]) if "staging" in seen else None
     if production is None or inventory is None:
         return None
-    pending, url = plan(inventory, production).pending, context.settings.buildmaster.url
+    lacking = {patch.id for entries in (production, *others) if entries is not None
+               for patch in plan(inventory, entries).pending}  # one that does not answer shows so in its own line
+    pending, url = [patch for patch in inventory.patches if patch.id in lacking], context.settings.buildmaster.url
     answer = await queue_of_buildbot.ask(url, reactor=context.reactor) if pending else Answer(url=url)
     return ToCome(queue=queue_table.queue(pending, staging, forecast.learnt(production), answer.told), answer=answer,
                   now=datetime.now(UTC), columns=shutil.get_terminal_size((queue_table.WIDEST, 0)).columns)
 
 
-def _entries(seen: Seen | None) -> Sequence[Entry] | None:
+def _entries(seen: Seen) -> Sequence[Entry] | None:
     """What the ledger has; None where it was not asked, or did not answer."""
     return seen.inside.entries if isinstance(seen, Condition) and seen.inside is not None else None

@@ -117,7 +117,8 @@ def result_of(report: phases.Report | live.Report, budget: Budget, foretold_seco
         assert report.error is not None, "a deployment keeps what it has applied"
         return Result.failed(report.error, **known)
     if report.error is not None:
-        return Result(state=State.DONE, said=said_of(report.error), left=report.error.left, needs_operator=True, **known)
+        return Result(state=State.DONE, said=said_of(report.error), left=report.error.left, needs_operator=True,
+                      **known)
     return Result(state=State.DONE, said=excess, over_budget=bool(excess), **known)
 
 

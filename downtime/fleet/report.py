@@ -9,6 +9,7 @@ from downtime import errors, live, phases
 from downtime.fleet.matrix import Matrix, Result, Row, State
 from downtime.fleet.member import result_of
 from downtime.fleet.rollout import Stopped, stopped
+from downtime.settings import Settings
 from downtime.settings.sections import Budget
 
 Canary = phases.Report | live.Report | errors.DowntimeError | None  # None: it had the patch already
@@ -48,6 +49,16 @@ class FleetReport:
         """Databases that may be closed, or with something around them that is paused still."""
         doubtful = self.in_doubt
         return tuple(row for row in self.matrix.rows if row in doubtful or row.result.needs_operator)
+
+
+def canary_alone(patch: str, canary: phases.Report | live.Report, settings: Settings) -> FleetReport:
+    """Where whoever deploys has come to an end before the others had their turn."""
+    first, *others = settings.environment("production").members()
+    rows = (Row(name=first.member, database=first.target.label, result=of_canary(canary, settings.budget, None)),
+            *(Row(name=each.member, database=each.target.label, result=Result(state=State.NOT_REACHED))
+              for each in others))
+    return FleetReport(patch=patch, canary=canary, reports={}, matrix=Matrix(
+        rows=rows, stopped="no more were begun: the build has ended before"))
 
 
 def of_canary(canary: Canary, budget: Budget, foretold_seconds: float | None) -> Result:

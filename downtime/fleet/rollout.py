@@ -38,7 +38,8 @@ class Stopped(errors.DowntimeError):
 class StoppedInDoubt(Stopped):
     """Of one of them nobody knows that it is open."""
 
-    next_step = "python -m downtime status, then python -m downtime reopen; then deploy the patch again"
+    next_step = ("python -m downtime status, then python -m downtime reopen --environment NAME; then deploy the patch"
+                 " again")
     exit_status = errors.ExitStatus.NEEDS_OPERATOR
     left = Left.UNKNOWN
 

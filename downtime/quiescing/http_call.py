@@ -38,6 +38,14 @@ def call(method: str, url: str, *, headers: dict[str, str], seconds: float = SEC
         raise NotDone(f"{method} {url}: {why or type(error).__name__}") from None
 
 
+def _header_value(text: str) -> str:
+    """The text, where a header can have it. Raises ValueError: what http.client raises shows the text. Pure."""
+    text.encode("latin-1")
+    if not text.isprintable():
+        raise ValueError
+    return text
+
+
 def is_expected(status: int, expected: Sequence[int]) -> bool:
     """Without a word on what is expected: any from 200 to 299. Pure."""
     return status in expected if expected else 200 <= status < 300
@@ -59,9 +67,11 @@ def main(given: Sequence[str] | None = None) -> str:
     headers = {}
     if asked.header and asked.secret_file:
         try:
-            headers[asked.header] = asked.secret_file.read_text(encoding="utf-8").strip()
+            headers[asked.header] = _header_value(asked.secret_file.read_text(encoding="utf-8").strip())
         except OSError as error:
             raise NotDone(f"{asked.secret_file}: {error.strerror}") from None
+        except ValueError:
+            raise NotDone(f"{asked.secret_file} should hold one line of Latin-1 text, the secret") from None
     status, text = call(asked.method, asked.url, headers=headers)
     said = f"{asked.method} {asked.url}: {status}\n{cut(text.strip(), LONGEST_ANSWER)}".rstrip()
     if not is_expected(status, asked.status):

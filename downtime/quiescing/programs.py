@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from downtime.printable import cut, printable
 
 LONGEST_ANSWER = 2000  # characters of what a program has printed that failed
+HOW = ("utf-8", "surrogateescape")  # what is no UTF-8 comes out as it has gone in, and so do line ends
 
 
 class NotDone(Exception):
@@ -21,14 +22,14 @@ def run(program: str, arguments: Sequence[str], *, given: str | None = None,
     """What a program prints; `program` is how a shell would call it, without `arguments`. Raises NotDone."""
     words = [*shlex.split(program), *arguments]
     try:
-        finished = subprocess.run(words, input=given or "", env=environ, text=True, errors="replace",
-                                  capture_output=True, check=False)
+        finished = subprocess.run(words, input=(given or "").encode(*HOW), env=environ, capture_output=True,
+                                  check=False)
     except OSError as error:
         raise NotDone(f"{words[0]}: {error.strerror}") from None
     if finished.returncode:
-        said = cut(printable((finished.stderr or finished.stdout).strip()), LONGEST_ANSWER)
+        said = cut(printable((finished.stderr or finished.stdout).decode(*HOW).strip()), LONGEST_ANSWER)
         raise NotDone(f"{shlex.join(words)} ended with status {finished.returncode}: {said}")
-    return finished.stdout
+    return finished.stdout.decode(*HOW)
 
 
 def end(work: Callable[[], str]) -> None:

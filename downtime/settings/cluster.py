@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, PrivateAttr, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
 from downtime.settings.values import (
     Connection,
@@ -67,6 +67,26 @@ class Replicas(Section):
         """Where they are, with the password of the environment."""
         return tuple(replace(server, password=self._password or server.password) for server in self.servers)
 
+    @field_validator("servers")
+    @classmethod
+    def _are_different(cls, servers: tuple[Target, ...]) -> tuple[Target, ...]:
+        places = [each.server for each in servers]
+        if twice := sorted({each for each in places if places.count(each) > 1}):
+            raise ValueError(f"has the server {', '.join(twice)} more than once")  # one session would kick the other
+        return servers
+
+    def must_be_of(self, database: Target) -> None:
+        """Raise ValueError where a standby is given another database or another role than its primary.
+
+        Nobody would be kicked in the database that is patched, or as a role that may not kick.
+        """
+        for number, server in enumerate(self.servers):
+            for key, what in (("dbname", "database"), ("user", "user")):
+                there, here = server.parameters.get(key), database.parameters.get(key)
+                if there and here and there != here:
+                    raise ValueError(f"replicas.servers[{number}] names the {what} {there}; a standby is asked about"
+                                     f" the {what} of its primary: write {here}")
+
     def take_password(self, password: str | None) -> None:
         """The environment's own: the role is the same there."""
         self._password = password
@@ -87,6 +107,8 @@ def _consoles(given: Any) -> Any:
 
 def _servers(given: Any) -> Any:
     """Replicas that are written as a list of connection strings alone."""
+    if isinstance(given, str):
+        raise ValueError("should be a list; write [one, two] or a line with a dash for each")
     return {"servers": given} if isinstance(given, list) else given
 
 
@@ -105,6 +127,11 @@ class Member(Section):
     password_file: Secret | None = None  # none: the password of the environment
     poolers: Poolers = ()
     replicas: ReplicasOrList = Replicas()
+
+    @model_validator(mode="after")
+    def _has_its_own_standbys(self) -> Self:
+        self.replicas.must_be_of(self.database)
+        return self
 
     @property
     def target(self) -> Target:

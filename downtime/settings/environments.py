@@ -116,6 +116,11 @@ class Environment(Section):
         return its_own
 
     @model_validator(mode="after")
+    def _has_its_own_standbys(self) -> Self:
+        self.replicas.must_be_of(self.database)
+        return self
+
+    @model_validator(mode="after")
     def _is_in_its_fleet_once(self) -> Self:
         for number, member in enumerate(self.fleet.databases):
             if _place(member.database) == _place(self.database):

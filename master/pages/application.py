@@ -79,9 +79,10 @@ def _add_deployment(app: Flask, source: Source) -> None:
         if journey is None:
             return render_template("missing.html", patch_id=patch_id), 404
         ended = [each for each in journey.attempts if each.ended is not None][-ATTEMPTS_SHOWN:]
+        of_several = bool(source.settings.environments.production.fleet.databases)
         outages = {each.request_id: source.outage(each.ended.build_id) for each in ended if each.ended is not None}
         fleets = {each.request_id: source.fleet(build_id) for each in journey.attempts[-ATTEMPTS_SHOWN:]
-                  if (build_id := _spread_by(each)) is not None}
+                  if (build_id := _spread_by(each, of_several=of_several)) is not None}
         return render_template(
             "deployment.html", fleets=fleets, journey=journey,
             row=board.Row(journey=journey, standing=standing(journey), now=source.now()),
@@ -99,9 +100,12 @@ def _add_decisions(app: Flask, source: Source) -> None:
                                mistakes=mistakes)
 
 
-def _spread_by(attempt: Attempt) -> int | None:
-    """The build that has gone on to the other databases; None where there are none, or it did not come so far."""
-    if attempt.spreading is None:
+def _spread_by(attempt: Attempt, *, of_several: bool) -> int | None:
+    """The build that knows what became of each database; None where there is one, or nothing was begun.
+
+    Where the canary has failed or took too long it has not spread to the others, which it names as not reached.
+    """
+    if attempt.spreading is None and not (of_several and attempt.closed is not None and attempt.ended is not None):
         return None
     build = attempt.ended or attempt.asked
     return build.build_id if build is not None else None

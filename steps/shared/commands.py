@@ -68,7 +68,10 @@ class Command(ProcessProtocol):
         """Run it to its end. Its environment is the master's."""
         # a new child leads no process group, so setsid does not fork and the pid stays the one we know
         words = ["-c", LEASHED, "sh", self._command] if self._leashed else ["-c", self._command]
-        self._reactor.spawnProcess(self, "setsid", ["setsid", "/bin/sh", *words], env=None)
+        try:
+            self._reactor.spawnProcess(self, "setsid", ["setsid", "/bin/sh", *words], env=None)
+        except (OSError, TypeError, ValueError) as error:  # no process to be had, or a NUL in the command
+            return Finished(output="", ended=f"could not be started: {error}")
         timer = self._reactor.callLater(
             self._deadline_seconds, self.kill, f"was not done within {self._deadline_seconds:g} s")
         await self._done

@@ -55,11 +55,11 @@ def ended(patch: str, report: End, *, request_id: int, build_id: int, build_url:
                   outcome=Outcome.DEPLOYED, sentence=headline(patch, report),
                   expected_seconds=rehearsed.expected_seconds if rehearsed is not None else None)
     if isinstance(report, FleetReport):
-        return _of_several(event, report)
+        return _of_several(event, report, rehearsed.lane if rehearsed is not None else Lane.COLD)
     return _of_one(event, report)
 
 
-def _of_several(event: Ended, report: FleetReport) -> Ended:
+def _of_several(event: Ended, report: FleetReport, lane: Lane) -> Ended:
     """With the figures of the canary, which forecasts are about; where that had it already, of the longest outage."""
     results = [row.result for row in report.matrix.rows]
     if report.canary is not None:
@@ -67,7 +67,7 @@ def _of_several(event: Ended, report: FleetReport) -> Ended:
     else:
         known = replace(
             event, began_at=min((each.started_at for each in results if each.started_at), default=None),
-            lane=Lane.COLD if any(each.outage_seconds is not None for each in results) else Lane.LIVE,
+            lane=lane,
             patch_seconds=max((each.patch_seconds or 0.0 for each in results), default=0.0),
             outage_seconds=report.matrix.longest_outage_seconds)
     return replace(known, kicked=report.kicked, left=_left(report.stopped), outcome=_outcome(report, known.outcome))

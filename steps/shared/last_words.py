@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable
 
 from downtime import errors, live, phases
-from downtime.fleet.report import FleetReport
+from downtime.fleet.report import FleetReport, canary_alone
+from downtime.settings import Settings
 from steps.shared import wording
 
 # the error is of a live application that was not applied
@@ -17,6 +18,14 @@ async def end_of(outcome: Awaitable[phases.Report | live.Report | FleetReport]) 
         return await outcome
     except errors.DowntimeError as error:
         return error
+
+
+def of_all(end: End, patch: str, settings: Settings) -> End:
+    """With the other databases as not reached, where a build has deployed to the canary and ended before them."""
+    if settings.environment("production").fleet.databases and isinstance(end, phases.Report | live.Report) \
+            and is_applied(end):
+        return canary_alone(patch, end, settings)
+    return end
 
 
 def is_applied(end: End) -> bool:

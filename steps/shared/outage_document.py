@@ -85,4 +85,5 @@ def _listed(key: str, ended: Sequence[sessions.Session]) -> dict[str, Any]:
 def _session(session: sessions.Session) -> dict[str, Any]:
     return {"pid": session.pid, "user": session.user, "application": session.application, "client": session.client,
             "state": session.state, "in_transaction": session.in_transaction,
-            "transaction_seconds": session.transaction_seconds, "last_query": session.last_query}
+            "transaction_seconds": session.transaction_seconds, "last_query": session.last_query,
+            "standby": session.standby or None}

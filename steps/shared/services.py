@@ -132,7 +132,7 @@ class Turns(Protocol):
         """Something has changed: a deployment has ended, or evidence is other than it was."""
 
     def hurry(self, build_id: int, hurry: Hurry) -> bool:
-        """Let it begin now; False where no such build waits."""
+        """Let it begin now; False where no such build has waited, or it waits for nothing any more."""
 
     def hurried(self, build_id: int) -> Hurry | None: ...
 
@@ -156,7 +156,12 @@ class Quiescence(Protocol):
         """Whether a deployment that has ended has left its tasks stopped, for one that claims them."""
 
     async def remember(self, build_id: int, owed: Sequence[Owed]) -> None:
-        """That is what it owes from now on, in the order in which it is to be resumed."""
+        """That is what it owes from now on, in the order in which it is to be resumed. Returns when none is being
+        resumed for another build.
+        """
+
+    def wanted_by_another(self, build_id: int) -> bool:
+        """Whether another build has stopped tasks, and its downtime is to come."""
 
     async def owed(self, build_id: int) -> tuple[Owed, ...]:
         """What is still to be resumed, in that order."""

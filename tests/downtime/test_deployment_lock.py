@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 from twisted.internet import reactor
 
+from demo.application import PATCHER
+from demo.pgbouncer import PgBouncer
 from downtime import deployment_lock, errors
+from downtime.target import Target
 from tests.builders import a_node
 from tests.databases import Database, MakeDatabase
 
@@ -62,3 +65,17 @@ async def test_what_an_administrator_closed_has_no_deployer(database: Database) 
     close(database)
     with pytest.raises(errors.ConnectionsRefused):
         await deployment_lock.session(database.target, application_name="second", reactor=reactor)
+
+
+async def test_through_a_pooler_it_is_not_taken(pooler: PgBouncer, database: Database) -> None:
+    """The pooler keeps its server connection for minutes after we have gone, and every deployment would be refused."""
+    behind = await a_node(Target(dsn=pooler.dsn(user=PATCHER, database=database.name)))
+    beside = await a_node(database.target)
+    try:
+        with pytest.raises(deployment_lock.ThroughAPooler, match="leads through a pooler"):
+            await deployment_lock.take(behind)
+        behind.close()
+        assert await deployment_lock.holder(beside, database.name) is None
+    finally:
+        behind.close()
+        beside.close()

@@ -12,7 +12,8 @@ def test_an_error_says_what_happened_how_the_database_is_and_what_to_do() -> Non
 
     assert error.explain().splitlines() == [
         "db:5432/app does not accept connections: closed", "The database was left untouched.",
-        "Next: python -m downtime reopen, if a dead deployment closed it; it never opens what an administrator closed"]
+        "Next: python -m downtime reopen --environment NAME, if a dead deployment closed it; it never opens what an"
+        " administrator closed"]
 
 
 def test_an_error_without_advice_has_no_line_for_it() -> None:

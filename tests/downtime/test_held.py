@@ -75,7 +75,7 @@ async def test_what_a_dead_run_has_left_is_not_overwritten(database: Database) -
 
     assert [(each.kind, each.by) for each in left] == [(Kind.POOLER, "by a dead run")]
     assert "pooler 127.0.0.1:1/pgbouncer is paused since" in str(caught.value)
-    assert (caught.value.exit_status, caught.value.advice) == (4, "python -m downtime reopen")
+    assert (caught.value.exit_status, caught.value.advice) == (4, "python -m downtime reopen --environment NAME")
     assert replay not in left
 
 
@@ -121,3 +121,14 @@ async def test_a_place_that_does_not_answer_is_an_error_of_ours() -> None:
     for holding in two_holdings():
         with pytest.raises(errors.CannotConnect):
             await held.undo(holding, Target(dsn="postgresql://admin@127.0.0.1:1/app"), reactor=reactor)
+
+
+@pytest.mark.parametrize("since", ["infinity", "-infinity", "20000-01-01", "4713-01-01 BC"])
+async def test_an_instant_that_somebody_has_made_up_is_left_out(since: str, database: Database) -> None:
+    """Whoever runs as the patching role may have written it; status, reopen and every deployment ended in an error."""
+    async with a_session(database) as node:
+        await held.write(node, two_holdings()[:1])
+        await node.execute("UPDATE fastdowntime.held SET since = %s", (since,))
+        (found,) = await held.read(node)
+
+    assert (found.since, "since" in found.sentence) == (None, False)

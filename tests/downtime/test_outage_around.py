@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import psycopg2
 import pytest
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.process import ProcessReader
+from twisted.logger import capturedLogs
 
 from demo.pgbouncer import PgBouncer
+from demo.proxy import Proxy
 from downtime import errors, held
+from downtime.one_pooler import CannotPause
+from downtime.outage import Outage
 from downtime.phases import Phase, PhaseState
-from tests.builders import a_deployment, until
+from downtime.watching import WatchdogFailed
+from tests.builders import a_deployment, no_objections, until
 from tests.databases import Database
-from tests.downtime.outages import GATES, a_control, is_recorded, prepared, run
+from tests.downtime.outages import GATES, a_control, is_recorded, prepared, run, some_rules, through
+from tests.downtime.replicas import is_paused
+from tests.downtime.watched import rows
 from tests.poolers import Callers, MakePooler, login_retry, paused, settings_of
 from tests.standbys import Replicated
 
@@ -24,6 +36,13 @@ PATCH = a_deployment(sql="CREATE TABLE added (id int);\nSELECT pg_sleep(0.5);")
 async def rows_held(database: Database) -> tuple[held.Holding, ...]:
     async with a_control(database) as node:
         return await held.read(node)
+
+
+def our_watchdogs() -> list[int]:
+    """Those that this process has started, by pid."""
+    stats = {int(each.parent.name): each.read_text() for each in Path("/proc").glob("[0-9]*/stat")}
+    ours = [pid for pid, stat in stats.items() if stat.rpartition(")")[2].split()[1] == str(os.getpid())]
+    return [pid for pid in ours if b"downtime.watchdog" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 def log_of(report: Any) -> str:
@@ -139,3 +158,66 @@ async def test_poolers_and_standbys_together(make_pooler: MakePooler, replicated
     assert not [each for each in report.kicked if "watchdog" in each.application]
     assert clients.errors == []
     assert [phase.phase for phase in report.phases if phase.state is PhaseState.DONE] == list(Phase)
+
+
+async def test_nothing_is_paused_without_a_watchdog(pooler: PgBouncer, database: Database) -> None:
+    """It was killed between the preflight and the outage: nobody would resume for a deployer that dies."""
+    async with prepared(database, PATCH, poolers=(settings_of(pooler),)) as outage:
+        (watchdog,) = our_watchdogs()
+        with capturedLogs() as said:
+            os.kill(watchdog, signal.SIGKILL)
+            await until(lambda: said, "the watchdog being gone")
+        report = await outage.run()
+
+    assert isinstance(report.error, WatchdogFailed)
+    assert report.error.left is errors.Left.REOPENED
+    assert "paused in" not in log_of(report)
+    assert (paused(pooler), await rows_held(database), is_recorded(database)) == (set(), (), False)
+
+
+async def test_rows_whose_commit_was_not_heard_of_are_removed(pooler: PgBouncer, database: Database) -> None:
+    """They were written, the answer was lost: nothing was paused, and they refused every later deployment."""
+    with Proxy("127.0.0.1", database.server.port) as proxy:
+        proxy.cut_after(b"COMMIT\0")
+        target = through(proxy, database)
+        outage = Outage(target, PATCH, some_rules(poolers=(settings_of(pooler, databases=(database.name,)),)))
+        preparing = Deferred.fromCoroutine(outage.prepare(no_objections))
+        await until(lambda: proxy.has_fallen, "the rows being written")
+        await until(lambda: rows(database), "the rows being there")
+        proxy.drop()
+        with pytest.raises(errors.ConnectionLost):
+            await preparing
+        await outage.close()
+
+    assert rows(database) == []
+
+
+async def test_rows_that_cannot_be_removed_are_left_to_the_watchdog(make_pooler: MakePooler, doomed: Database) -> None:
+    """The server is away when the deployment ends: its rows said for ever that something was held for a dead run."""
+    pooler = make_pooler({doomed.name: doomed})
+    async with prepared(doomed, PATCH, poolers=(settings_of(pooler),)):
+        doomed.server.kill()
+    doomed.server.start()
+
+    await until(lambda: rows(doomed) == [], "the watchdog removing them")
+    await until(lambda: not any(isinstance(each, ProcessReader)
+                                  for each in reactor.getReaders()),  # type: ignore[attr-defined]
+                "the watchdog ending")
+
+
+async def test_standbys_replay_again_where_a_pooler_cannot_be_paused(make_pooler: MakePooler, replicated: Replicated
+                                                                     ) -> None:
+    """Replay was paused first; the limit passes while a transaction behind the pooler is waited for."""
+    pooler = make_pooler({replicated.database.name: replicated.database})
+    busy = psycopg2.connect(pooler.dsn(user="app", database=replicated.database.name))
+    with busy.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    reports = [await run(replicated.database, PATCH, poolers=(settings_of(pooler, pause_seconds=pause_seconds),),
+                         replicas=replicated.settings(serve_reads=True), limit_seconds=limit_seconds)
+               for pause_seconds, limit_seconds in ((0.2, 60.0), (25.0, 0.5))]
+    busy.rollback()
+    busy.close()
+
+    assert [type(report.error) for report in reports] == [CannotPause, errors.LimitPassed]
+    assert not any(is_paused(replicated, each) for each in replicated.standbys)
+    assert (paused(pooler), await rows_held(replicated.database)) == (set(), ())

@@ -7,10 +7,15 @@ from typing import Any
 
 import pytest
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 
 from downtime import errors, gate
+from downtime.catching_up import ReplayStaysPaused
+from downtime.cluster import Cluster
 from downtime.outage import Outage
+from downtime.patches import Patch
 from downtime.phases import Phase
+from downtime.settings.cluster import Replicas
 from tests.builders import a_deployment, no_objections, pause
 from tests.databases import Database
 from tests.downtime.outages import GATES, SLEEPING, assert_nothing_is_left, is_recorded, lets_in, prepared, some_rules
@@ -106,3 +111,65 @@ async def test_defaults_of_the_role_do_not_end_an_outage(kind: str, each_databas
     assert (report.error, report.applied) == (None, True)
     assert is_recorded(each_database)
     assert lets_in(each_database)
+
+
+class AFailingCluster(Cluster):
+    """Whatever it is told after the patch, it fails as nobody has foreseen."""
+
+    async def resume(self) -> tuple[str, ...]:
+        raise ZeroDivisionError("resume")
+
+    async def let_replay(self) -> tuple[str, ...]:
+        raise ReplayStaysPaused(listing="db3 is away")
+
+
+class AClusterThatLosesTrack(Cluster):
+    async def catch_up(self, patch: Patch) -> None:
+        raise ZeroDivisionError("catch up")
+
+
+class WithAFailingCluster(Outage):
+    cluster: type[Cluster] = AFailingCluster
+
+    async def prepare(self, objections: Any) -> tuple[str, ...]:
+        found = await super().prepare(objections)
+        self._cluster = self.cluster(self._target, poolers=(), replicas=Replicas(), reactor=reactor)
+        self._prepared = replace(self._ready, cluster=self._cluster)
+        return found
+
+
+class WithAClusterThatLosesTrack(WithAFailingCluster):
+    cluster = AClusterThatLosesTrack
+
+
+@pytest.mark.parametrize(("kind", "sql", "said"), [
+    (WithAFailingCluster, "SELECT 1;", "clients may wait at the poolers"),
+    (WithAFailingCluster, "SELECT 1 / 0;", "clients may wait at the poolers"),
+    (WithAClusterThatLosesTrack, "SELECT 1;", "catch up"),
+])
+async def test_an_outage_gives_its_report_whatever_fails_around_it(
+        kind: type[WithAFailingCluster], sql: str, said: str, database: Database) -> None:
+    """Who deploys learned nothing, and sessions, timers and the lock stayed with a deployment that was over. Of two
+    things for an operator, the one that keeps clients out is told."""
+    outage = kind(database.target, a_deployment(sql=sql), some_rules())
+    await outage.prepare(no_objections)
+    report = await outage.run()
+    await outage.close()
+
+    assert isinstance(report.error, errors.NeedsOperator)
+    assert said in str(report.error)
+    assert lets_in(database)
+    assert (report.applied, is_recorded(database)) == (("0" not in sql,) * 2)
+
+
+async def test_what_is_given_up_while_it_is_prepared_holds_nothing(database: Database) -> None:
+    """Its build has ended before: nobody would close it again, and the lock kept every later deployment out."""
+    outage = Outage(database.target, a_deployment(), some_rules())
+    preparing = Deferred.fromCoroutine(outage.prepare(no_objections))
+    await outage.close()
+    with pytest.raises(errors.Aborted) as caught:
+        await preparing
+
+    assert caught.value.left is errors.Left.UNTOUCHED
+    async with prepared(database):
+        pass

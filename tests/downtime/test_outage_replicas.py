@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 
 import pytest
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.process import ProcessReader
 from twisted.internet.threads import deferToThread
 
 from demo.standby import Standby
-from downtime import errors
+from downtime import errors, sessions
 from downtime.apply import Deployment
 from downtime.failover import FailedOver, LivesElsewhere
 from downtime.outage import Outage
@@ -105,3 +107,56 @@ async def test_a_standby_that_takes_over_from_a_killed_primary_is_found_open_and
     assert "neither the patch nor its ledger row" in str(report.error)
     assert has_patch(pair, standby) == (False, False)
     pair.close()
+
+
+@both_ways
+async def test_who_was_kicked_on_a_standby_is_in_the_kick_report(replicated: Replicated, serve_reads: bool) -> None:
+    """The owner of a script looks there, wherever its session was; with the standby's name."""
+    standby = replicated.standbys[0]
+    with reading(replicated, standby):
+        report = await run(replicated, GOOD, gate="hold", serve_reads=serve_reads)
+
+    kicked = [each for each in report.kicked if each.standby]
+    assert [(each.user, f":{standby.port}/" in each.standby) for each in kicked] == [("app", True)]
+    assert f"on the standby {kicked[0].standby}" in sessions.report(report.kicked)
+
+
+@both_ways
+async def test_a_control_session_that_is_lost_leaves_nothing_paused(replicated: Replicated, serve_reads: bool) -> None:
+    """Nobody can ask the primary any more whether it is one: rolled back, open, and every standby replays."""
+    settings = replicated.settings(serve_reads=serve_reads)
+    async with prepared(replicated.database, SLOW, replicas=settings) as outage:
+        running = Deferred.fromCoroutine(outage.run())
+        await until(lambda: len(outage.statements) == 1, "the first statement being applied")
+        replicated.ask(replicated.primary, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                                           " WHERE application_name LIKE 'fastdowntime%control'")
+        report = await running
+    replicated.await_replay()
+
+    assert isinstance(report.error, FailedOver)
+    assert f"cannot ask {replicated.database.target.label} whether it is the primary still" in str(report.error)
+    assert report.error.left is errors.Left.REOPENED
+    assert [has_patch(replicated, each) for each in (replicated.primary, *replicated.standbys)] == [(False, False)] * 3
+    assert not any(is_paused(replicated, each) for each in replicated.standbys)
+    assert replicated.ask(replicated.primary, "SELECT count(*) FROM fastdowntime.held") == [(0,)]
+
+
+async def test_a_standby_that_dies_while_its_replay_is_paused_is_named_as_the_reason(
+        replicated: Replicated, make_standby: MakeStandby) -> None:
+    """Not only that replay could not be resumed, which is what came of it: nobody could ask whether it was promoted."""
+    standby = make_standby(replicated.primary)
+    pair = replicate(replicated.primary, standby)
+    async with prepared(pair.database, SLOW, replicas=pair.settings(serve_reads=True)) as outage:
+        running = Deferred.fromCoroutine(outage.run())
+        await until(lambda: len(outage.statements) == 1, "the first statement being applied")
+        pair.close()
+        standby.kill()
+        report = await running
+    pair.close()
+    standby.start()
+    await until(lambda: not any(isinstance(each, ProcessReader) for each in reactor.getReaders()),
+                "the watchdog, which was left to it, being done")
+
+    assert isinstance(report.error, errors.NeedsOperator)
+    assert f"cannot ask 127.0.0.1:{standby.port}/" in str(report.error)
+    assert "replay could not be resumed" in str(report.error)

@@ -333,6 +333,28 @@ async def test_two_deployments_behind_one_pooler_do_not_wake_each_other(
     assert (both, still) == ({database.name, other.name}, {other.name})
 
 
+async def test_what_another_deployment_has_lowered_for_a_moment_is_not_taken_for_the_setting(
+        pooler: PgBouncer, database: Database) -> None:
+    """One that ends behind the same pooler has its clients served quickly; the low value would stay for ever."""
+    pooler.admin("SET server_login_retry = '0.05'")
+    poolers = poolers_of(database, pooler)
+    preparing = Deferred.fromCoroutine(poolers.prepare())
+    await for_a_moment(0.1)
+    pooler.admin("SET server_login_retry = '15'")
+    await preparing
+    poolers.close()
+
+    assert [pause.login_retry for pause in poolers.pauses] == ["15"]
+    assert login_retry(pooler) == "15"
+
+
+async def test_processes_that_share_a_port_are_refused(make_pooler: MakePooler, database: Database) -> None:
+    """A session reaches any of them: one was paused, another was asked whether it is, and told to resume."""
+    poolers = poolers_of(database, make_pooler({database.name: database}, so_reuseport="1"), databases=(database.name,))
+    with pytest.raises(PoolersRefuse, match="so_reuseport"):
+        await poolers.prepare()
+
+
 async def test_a_user_who_may_only_look_is_found_out_before(pooler: PgBouncer, database: Database) -> None:
     """`stats_users` may not PAUSE: that is said before the outage, not in it."""
     settings = settings_of(pooler).model_copy(update={"console": console_of(pooler, OBSERVER)})

@@ -270,3 +270,30 @@ async def test_all_databases_of_an_environment_are_looked_at(tmp_path: Path, ser
         await recovery.reopen_all(environment)
 
     assert list(map(is_open, databases)) == [True, True]
+
+
+async def test_of_several_databases_each_line_names_its_own(tmp_path: Path, server: Server,
+                                                            make_database: MakeDatabase) -> None:
+    """All of them may have one name on servers of their own; what was undone is said last, as the build's headline."""
+    databases = [make_database(server, gate="refuse") for _ in range(2)]
+    environment = a_settings(tmp_path, environments={
+        "staging": {"database": "postgresql://patcher@localhost:1/app"},
+        "production": {"database": databases[0].dsn_of("patcher"), "fleet": {"databases": [
+            {"name": "north", "database": databases[1].dsn_of("patcher")}]}}}).environment("production")
+    mark(databases[0])
+    set_open(databases[0], "false")
+    recovered = await recovery.reopen_all(environment)
+
+    assert recovered.lines[0] == f"north: {databases[1].name} accepts connections; nothing to undo"
+    assert recovered.lines[-1] == f"canary: {databases[0].name} accepts connections again"
+
+
+async def test_what_was_held_on_a_standby_that_is_the_primary_now_is_let_go(database: Database) -> None:
+    """The row came along to it, and the settings list it as the database and no more as a standby."""
+    node = await a_node(database.target)
+    await held.write(node, [held.of_replay(database.target, by="by a dead run")])
+    node.close()
+    recovered = await recovery.reopen(database.target, places=())
+
+    assert recovered.changed
+    assert rows(database) == []

@@ -195,5 +195,5 @@ async def test_what_cannot_be_reached_for_long_needs_an_operator() -> None:
         await reopening.patiently(attempt, label="db", say=lines.append, reactor=reactor, seconds=0.5)
 
     assert "starting up" in str(caught.value)
-    assert caught.value.advice.endswith("python -m downtime reopen")
+    assert caught.value.advice.endswith("python -m downtime reopen --environment NAME")
     assert [line.split(";")[0] for line in lines] == ["db cannot be reached: cannot connect to db: starting up"]

@@ -8,8 +8,7 @@ from twisted.internet.defer import Deferred
 
 from downtime import errors
 from downtime.failover import FailedOver
-from downtime.replay import ReplayNotPaused
-from downtime.replicas import undo_replay
+from downtime.replay import ReplayNotPaused, undo_replay
 from tests.builders import a_deployment, pause, until
 from tests.downtime.replicas import beside, has_patch, is_paused, reading, replicate_as
 from tests.standbys import MakeStandby, Replicated

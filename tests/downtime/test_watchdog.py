@@ -9,8 +9,10 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import pytest
 from twisted.internet import reactor
@@ -20,6 +22,7 @@ from twisted.logger import capturedLogs, eventAsText
 from demo.pgbouncer import PgBouncer
 from downtime import errors, fence
 from downtime.rescue import APPLICATION_NAME, Watched
+from downtime.target import Target
 from downtime.watchdog import SIGNALS_OF_OTHERS
 from downtime.watching import Watchdog, WatchdogFailed
 from tests.builders import a_node, until
@@ -197,6 +200,20 @@ async def test_it_gives_up_what_others_have_undone(database: Database, pooler: P
     assert still_there
 
 
+async def test_it_does_not_look_again_at_what_others_have_undone(database: Database, pooler: PgBouncer) -> None:
+    """Its row is gone, and a later deployment has paused the same pooler: that is not to be resumed."""
+    deploying = await deploy(database.target, pauses=[a_pause(pooler, database)])
+    leaving = Deferred.fromCoroutine(deploying.watchdog.leave())
+    await until(lambda: not paused(pooler), "the pooler going on")
+    database.admin_sql("DELETE FROM fastdowntime.held")
+    pooler.admin(f"PAUSE {database.name}")
+    await leaving
+    left = bool(paused(pooler))
+    await deploying.end()
+
+    assert left
+
+
 async def test_a_door_that_has_lost_its_guard_is_opened(each_database: Database) -> None:
     """On every version: with gate refuse somebody has ended the guard, and then the deployer dies."""
     deploying = await deploy(each_database.target, gate_name="refuse")
@@ -254,6 +271,24 @@ async def test_without_all_its_sessions_there_is_no_watchdog(database: Database,
     assert caught.value.left is errors.Left.UNTOUCHED
     assert database.server.admin_sql("SELECT 1 FROM pg_stat_activity WHERE application_name = %s",
                                      (APPLICATION_NAME,)) == []
+
+
+class AFullMachine:
+    """Has no room for one more process."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(reactor, name)
+
+    def spawnProcess(self, *_: Any, **__: Any) -> None:
+        raise OSError("Resource temporarily unavailable")
+
+
+async def test_a_machine_that_is_full_has_no_watchdog() -> None:
+    """It is refused in our own words, as everything that keeps a watchdog from standing by."""
+    watched = Watched(target=Target(dsn="host=db1 dbname=app"), gate="hold", mark="by a test", pauses=(), replays=(),
+                      patching=fence.Backend(pid=1, started_at=datetime.now(UTC)), limit_seconds=60)
+    with pytest.raises(WatchdogFailed, match="db1:5432/app could not be started: Resource temporarily unavailable"):
+        await Watchdog.start(watched, reactor=AFullMachine())
 
 
 async def test_no_password_is_on_its_command_line_or_in_its_environment(database: Database, pooler: PgBouncer) -> None:

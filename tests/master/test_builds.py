@@ -11,10 +11,14 @@ from buildbot.process.buildstep import BuildStep
 from buildbot.process.factory import BuildFactory
 from buildbot.process.results import CANCELLED, FAILURE, RETRY, SUCCESS, WARNINGS
 from buildbot.test.util.integration import RunMasterBase
+from twisted.internet import reactor
 
 from downtime import errors
 from downtime.history.events import Offered, Outcome
 from downtime.phases import Report
+from downtime.quiescing.tasks import Owed
+from downtime.settings import Settings
+from master import builds
 from master.approvals import Approvals
 from master.builds import SHUTDOWN, DeploymentBuild
 from master.journal import Journal
@@ -46,17 +50,43 @@ class Interrupted(BuildStep):  # type: ignore[misc]
 class Lost(BuildStep):  # type: ignore[misc]
     """Ends as a step does whose worker is lost while the service has brought the outage to its end; no step follows."""
 
-    def __init__(self, *, applied: bool, **keywords: Any) -> None:
+    def __init__(self, *, applied: bool, settings: Settings | None = None, **keywords: Any) -> None:
         super().__init__(**keywords)
-        self.applied = applied
+        self.applied, self.settings = applied, settings
 
     async def run(self) -> int:
+        self.build.settings = self.settings
         outages = self.master.service_manager.namedServices[Outages.name]
         self.setProperty(Property.BEGUN, True, "test")
         self.setProperty(Property.PATCH, "patch-1", "test")
         await outages.take_turn(self.build.buildid, "db")
         outages.supervise(self.build.buildid, an_outage(applied=self.applied))
         return RETRY
+
+
+class Away(BuildStep):  # type: ignore[misc]
+    """Ends while the state database is away, which answers again a moment later; the outage has come to its end."""
+
+    def __init__(self, resume: str, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.resume = resume
+
+    async def run(self) -> int:
+        services, pool = self.master.service_manager.namedServices, self.master.db.pool
+        self.setProperty(Property.BEGUN, True, "test")
+        self.setProperty(Property.PATCH, "patch-1", "test")
+        await services[Quiescence.name].remember(
+            self.build.buildid, [Owed(task="import", command=self.resume, seconds=5)])
+        await services[Outages.name].take_turn(self.build.buildid, "db")
+        services[Outages.name].supervise(self.build.buildid, an_outage(applied=True))
+        there = pool.do
+
+        def fail(*_: Any, **__: Any) -> Any:
+            raise OSError("the server closed the connection")
+
+        pool.do = fail
+        reactor.callLater(0.3, setattr, pool, "do", there)  # type: ignore[attr-defined]
+        return SUCCESS
 
 
 class Stopped(BuildStep):  # type: ignore[misc]
@@ -133,6 +163,17 @@ class ADeploymentsBuild(RunMasterBase):
         await self.doForceBuild()
         return [build["results"] for build in await self.master.data.get(("builds",))]
 
+    async def test_a_step_that_ends_while_the_state_is_away_does_not_keep_the_build_for_ever(self) -> None:
+        """Buildbot left it as it was: the tasks rested, and nobody else was deployed, until the next start."""
+        self.patch(builds, "AGAIN_SECONDS", 0.05)
+        mended = Path("resumed").absolute()
+        build = await self.build_of(Away(f"touch {mended}"))
+
+        self.assertEqual(build["results"], WARNINGS)
+        self.assertIn("patch-1 deployed: outage 0.250 s", build["state_string"])
+        self.assertTrue(mended.exists())
+        self.assertTrue(self.flushLoggedErrors(OSError))
+
     async def test_what_has_begun_is_never_built_again(self) -> None:
         """The request is over; whoever wants it repeated asks anew."""
 
@@ -173,6 +214,18 @@ class ADeploymentsBuild(RunMasterBase):
 
         self.assertEqual(build["results"], WARNINGS)
         self.assertIn("patch-1 deployed: outage 0.250 s", build["state_string"])
+
+    async def test_a_build_of_several_databases_that_has_ended_behind_the_canary_has_not_deployed(self) -> None:
+        """The others lack the patch: who needs it must not read that it is in production."""
+        north = {"name": "north", "database": "postgresql://patcher@north.example/app"}
+        settings = a_settings(Path(self.mktemp()).resolve(), environments={
+            "staging": {"database": "postgresql://patcher@localhost:1/app"},
+            "production": {"database": "postgresql://patcher@localhost:2/app", "fleet": {"databases": [north]}}})
+        build = await self.build_of(Lost(applied=True, settings=settings))
+
+        self.assertEqual(build["results"], FAILURE)
+        self.assertIn("patch-1 not deployed everywhere: 1 of 2 databases have it; without it: north",
+                      build["state_string"])
 
     async def test_a_stop_that_came_too_late_is_no_cancellation(self) -> None:
         """The patch is in: the history agrees with the ledger, and the warning says that somebody should look."""

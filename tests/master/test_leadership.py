@@ -14,6 +14,7 @@ from buildbot.plugins import util, worker
 from buildbot.process.results import RETRY, SUCCESS
 from buildbot.test.util.integration import RunMasterBase
 from buildbot.util.service import BuildbotService
+from twisted.internet.defer import Deferred
 
 from demo.servers import Server
 from downtime.deployment_lock import LOCK_CLASS
@@ -168,6 +169,23 @@ class ABuildmaster(RunMasterBase):
         self.assertTrue(self.leads())
         self.assertEqual(held, [(1,)])
         self.assertEqual(self.master.service_manager.namedServices["told"].times, 1)
+
+    async def test_a_leader_whose_state_does_not_answer_ends(self) -> None:
+        """Its new session is fine, Buildbot's own ones hang: it waited for them, and led on without the lease."""
+
+        self.patch(leadership, "ANSWER_SECONDS", 0.5)
+        self.patch(leadership, "REGAIN_SECONDS", 0.5)
+        asked_to_end: list[int] = []
+        usual = signal.signal(signal.SIGTERM, lambda number, _: asked_to_end.append(number))
+        self.addCleanup(signal.signal, signal.SIGTERM, usual)
+        service = await self.start()
+        signal.signal(signal.SIGTERM, lambda number, _: asked_to_end.append(number))  # the master has taken it
+        await until(self.leads, "the lease to be taken")
+        self.patch(self.master.db.state, "getState", lambda *_: Deferred())
+        assert service._session is not None
+        service._session.close()
+        await until(lambda: asked_to_end, "it to end itself")
+        self.assertFalse(self.leads())
 
     async def test_a_leader_that_was_superseded_ends(self) -> None:
         """Two must not work: what it has under way is ended as by `buildbot stop`."""

@@ -213,6 +213,51 @@ class AQuiescence(RunMasterBase):
         await service.startService()
         await until(lambda: self.words == ["resumed"], "it to be resumed")
 
+    async def test_nothing_is_resumed_while_another_build_has_stopped_tasks(self) -> None:
+        """What the first had kept for a follower, which had come to its turn already, was resumed in its downtime."""
+
+        service = await self.start(Impatient())
+        await service.remember(1, [self.told("resumed")])
+        await service.claim(2)
+        await service.remember(2, [self.told("resumed")])
+        self.assertTrue(service.wanted_by_another(1))
+        await service.keep(1)
+        await until(lambda: not service.kept, "nobody to claim it")
+        await self.some_tries_later()
+        self.assertEqual(self.words, [])
+        await service.settle(2)
+        await until(lambda: self.words == ["resumed", "resumed"], "both to be resumed")
+
+    async def test_no_task_is_stopped_while_another_build_resumes(self) -> None:
+        """A slow command resumed the task after the next deployment had stopped it."""
+
+        service = await self.start()
+        slow = an_owed(f"echo begins >> {self.tries}; sleep 0.2; echo resumed >> {self.diary}")
+        await service.remember(1, [slow, self.told("later")])
+        settled = Deferred.fromCoroutine(service.settle(1))
+        await until(self.tries.exists, "the slow command to begin")
+        await service.remember(2, [an_owed()])
+        self.assertEqual(self.words, ["resumed"])
+        await settled
+        self.assertEqual(await service.owed(1), (self.told("later"),))
+
+    async def test_what_is_owed_outlasts_a_state_database_that_is_away(self) -> None:
+        """The note could not be read when the build ended: nobody resumed the tasks before the next start."""
+
+        service = await self.start(Impatient())
+        await service.remember(1, [self.told("resumed")])
+        get = self.master.db.state.getState
+
+        def fail(*arguments: Any) -> Any:
+            raise OSError("server closed the connection")
+
+        self.master.db.state.getState = fail
+        await service.settle(1)
+        self.assertEqual(self.words, [])
+        self.master.db.state.getState = get
+        await until(lambda: "resumed" in self.words, "it to be resumed")
+        self.assertTrue(self.flushLoggedErrors(OSError))
+
     async def test_of_several_buildmasters_the_one_that_leads_resumes(self) -> None:
         """They share a state database: the start of another one resumed the tasks in the leader's downtime."""
 

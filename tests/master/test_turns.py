@@ -39,7 +39,18 @@ class SomeTurns(RunMasterBase):
 
         turns = await self.start()
         await self.wait(turns, 1, 0.01)
+        turns.end(1)
         self.assertFalse(turns.hurry(1, HURRY))
+
+    async def test_who_is_busy_between_two_waits_is_hurried_too(self) -> None:
+        """While a task was being stopped, for a minute perhaps, the operator read that no such deployment waits."""
+
+        turns = await self.start()
+        await self.wait(turns, 1, 0.01)
+        moment = turns.moment
+        self.assertTrue(turns.hurry(1, HURRY))
+        self.assertTrue(Deferred.fromCoroutine(turns.wait(1, LONG, since=moment)).called)
+        self.assertEqual(turns.hurried(1), HURRY)
 
     async def test_what_changes_while_a_build_looks_is_not_missed(self) -> None:
         """It had read the ledger a moment too early, and would have waited for the next change."""

@@ -186,6 +186,53 @@ class ARollout(runbook.ARunbook):
         self.assertEqual(build["state_string"], "patch-1 deployed: all 4 databases have it; without an outage")
         self.assertEqual(self.have(), [True] * 4)
 
+    async def test_a_live_patch_waits_for_no_window_anywhere(self) -> None:
+        """A window is for downtimes: the canary did not wait for it, and the others do not either."""
+
+        await self.start_with_others(windows={"cron": ["0 0 29 2 *"], "minutes": 1})
+        await self.land(**LIVE)
+        build = await self.latest(BuilderName.LIVE, self.waits)
+        await self.decide(build)
+        build = await self.ended(build)
+
+        self.assertEqual((build["results"], self.have()), (SUCCESS, [True] * 4), await self.summaries(build))
+
+    async def test_all_are_asked_once_more_when_the_background_tasks_are_stopped(self) -> None:
+        """That may have taken an hour: one that cannot take the patch now keeps it from the canary too."""
+
+        go = self.folder / "go"
+        stop = f"while ! test -e {go}; do sleep 0.05; done"
+        await self.start_with_others(quiesce={"lead_minutes": 0, "tasks": [
+            {"name": "batch", "command": {"stop": stop, "resume": "true"}}]})
+        await self.land(**COLD)
+        build = await self.latest(BuilderName.PRODUCTION, self.waits)
+        await self.decide(build)
+        await self.until(lambda: self._quiescing(build), "the background tasks being stopped")
+        await written(self.others[2], "patch-1", "0" * 64)
+        go.touch()
+        build = await self.ended(build)
+        said = await self.summaries(build)
+
+        self.assertEqual(build["results"], FAILURE)
+        self.assertIn("tenant-3: patch-1 was changed after it was applied", said["preflight"])
+        self.assertEqual(self.have(), [False, False, False, True])
+
+    async def test_its_end_is_told_before_the_background_tasks_are_resumed(self) -> None:
+        """Who waits for the databases need not wait for a task that takes its time."""
+
+        go = self.folder / "go"
+        resume = f"while ! test -e {go}; do sleep 0.05; done"
+        await self.start_with_others(quiesce={"lead_minutes": 0, "tasks": [
+            {"name": "batch", "command": {"stop": "true", "resume": resume}}]})
+        await self.land(**COLD)
+        build = await self.latest(BuilderName.PRODUCTION, self.waits)
+        await self.decide(build)
+        await self.until(lambda: self._told_of_the_end(), "the end being told")
+        self.assertFalse((await self.master.data.get(("builds", build["buildid"])))["complete"])
+        go.touch()
+
+        self.assertEqual((await self.ended(build))["results"], SUCCESS)
+
     async def test_a_request_that_was_half_way_when_its_master_died_deploys_nothing(self) -> None:
         """It says which databases lack the patch; who asks anew goes on with those."""
 
@@ -229,6 +276,13 @@ class ARollout(runbook.ARunbook):
         self.assertIs(await outages.supervise(4711, ended()), report)
         await outages.release(4711)
         await self.until(lambda: self._accepts(left), "the database being opened")
+
+    async def _quiescing(self, build: dict[str, Any]) -> dict[str, Any] | None:
+        steps = await self.master.data.get(("builds", build["buildid"], "steps"))
+        return next((each for each in steps if "quiesce" in each["name"] and each["started_at"]), None)
+
+    async def _told_of_the_end(self) -> dict[str, Any] | None:
+        return {"told": True} if self.journey().in_production_at is not None else None
 
     async def _accepts(self, database: Database) -> dict[str, bool] | None:
         found = database.server.admin_sql("SELECT datallowconn FROM pg_database WHERE datname = %s", (database.name,))

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -15,6 +16,7 @@ import yaml
 from psycopg2 import sql as composed
 
 from demo.pgbouncer import ADMINISTRATOR, CONSOLE
+from demo.servers import Server
 from downtime import errors, marker
 from downtime.commands.queue_of_buildbot import PATH
 from downtime.commands.standings import of_all, standing
@@ -23,8 +25,9 @@ from downtime.held import Holding, Kind
 from downtime.marker import Door
 from downtime.pooler import Pause
 from downtime.settings import load
-from tests.databases import Database
+from tests.databases import Database, MakeDatabase
 from tests.downtime.commands.conftest import MakeProject, Project, ended, start, write_settings
+from tests.downtime.fleet.fleets import with_others
 from tests.poolers import MakePooler, console_of, paused
 
 COLD, LIVE = "-- apply: cold\nSELECT pg_sleep(0.06);\n", "-- apply: live\nSELECT 1;\n"
@@ -147,6 +150,21 @@ def test_each_of_several_databases_has_a_line(tmp_path: Path) -> None:
     assert "an administrator did" in west
     assert [each["member"] for each in shown.facts["databases"]] == [each.member for each in members]
     assert shown.next_command == "python -m downtime reopen --environment production"
+
+
+def test_a_patch_that_only_some_of_several_databases_have_is_still_to_come(
+        make_project: MakeProject, make_database: MakeDatabase, server: Server) -> None:
+    """Its next deployment goes on with the others: the queue of the canary alone would say that nothing is left."""
+    project = make_project(gate="refuse")
+    with_others(project.folder, [make_database(server, gate="refuse")])
+    project.land(patch_1="SELECT 1;", patch_2="SELECT 1;")
+    project.production.admin_sql(
+        "INSERT INTO fastdowntime.ledger (id, sha256, lane, commit, started_at, seconds, build_url, requested_by,"
+        " approved_by) VALUES ('patch-1', %s, 'cold', '', now(), 1, '', '', '')", (sha256(b"SELECT 1;").hexdigest(),))
+
+    (shown,) = project.run("status", "--environment", "production", "--json").document["environments"]
+
+    assert [entry["patch"] for entry in shown["queue"]["entries"]] == ["patch-1", "patch-2"]
 
 
 def test_what_a_dead_run_left_paused_exits_with_4_until_it_goes_on(make_project: MakeProject, make_pooler: MakePooler

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,15 @@ from downtime.settings import Environment, Settings, load
 from tests.databases import Database
 
 
-def a_fleet(count: int, *, servers: int = 1, gate: str = "refuse", at_once: int = 2) -> Environment:
-    """A canary and `count` others that nobody connects to, `tenant-1` on, in turn on so many servers."""
+def a_fleet(count: int, *, servers: int = 1, gate: str = "refuse", at_once: int = 2,
+            replicas: Mapping[int, Any] | None = None) -> Environment:
+    """A canary and `count` others that nobody connects to, `tenant-1` on, in turn on so many servers.
+
+    `replicas` by the number of the tenant.
+    """
     databases = [{"name": f"tenant-{number}",
-                  "database": f"postgresql://patcher@db{number % servers}.example:5432/tenant{number}"}
+                  "database": f"postgresql://patcher@db{number % servers}.example:5432/tenant{number}",
+                  "replicas": (replicas or {}).get(number, [])}
                  for number in range(1, count + 1)]
     return Settings.model_validate({
         "repository": {"url": "file:///srv/git/app.git"}, "patches": {"directory": "db"},

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 
 from downtime import errors
 from downtime.fleet.matrix import Matrix, Result, Row, State
-from downtime.fleet.rollout import Rollout, Stopped, StoppedInDoubt, stopped, to_begin
+from downtime.fleet.rollout import Rollout, Stopped, StoppedForOperator, StoppedInDoubt, stopped, to_begin
 from downtime.lanes import Lane
 from downtime.settings import Environment
 from tests.downtime.fleet.fleets import a_fleet
@@ -146,6 +146,16 @@ def test_gate_hold_never_has_two_databases_of_a_server_under_way() -> None:
     assert len(to_begin(members, (), at_once=5, lane=Lane.LIVE)) == 5  # which closes nothing
 
 
+def test_a_standby_whose_replay_is_paused_is_in_one_outage_at_a_time() -> None:
+    """With serve_reads: an outage that ends resumes replay for all databases of the standby, another's among them."""
+    replicas = {number: {"servers": [f"postgresql://patcher@standby.example:5432/tenant{number}"],
+                         "serve_reads": True} for number in (1, 2)}
+    members = a_fleet(3, servers=3, replicas=replicas).members()[1:]
+
+    assert [each.member for each in to_begin(members, (), at_once=3, lane=Lane.COLD)] == ["tenant-1", "tenant-3"]
+    assert len(to_begin(members, (), at_once=3, lane=Lane.LIVE)) == 3
+
+
 def test_a_mistake_of_this_program_in_one_is_a_failure_of_that_one() -> None:
     """Nobody waits for ever for what has died, and nobody says that its database is open."""
     stage = Stage(a_fleet(2), at_once=1)
@@ -177,3 +187,17 @@ def test_an_end_is_an_error_unless_all_have_it() -> None:
     failure = stopped("patch-1", Matrix(rows=(row, Row(name="two", database="db/two", result=FAILED))))
     assert (type(failure), failure.left if failure else "") == (Stopped, errors.Left.REOPENED)
     assert isinstance(stopped("patch-1", Matrix(rows=(row, closed))), StoppedInDoubt)
+
+
+def test_a_database_with_the_patch_that_needs_an_operator_is_an_error_too() -> None:
+    """All have it, and replay of a standby is paused for good: whoever calls must not read "done"."""
+    needing = Row(name="two", database="db/two", result=Result(
+        state=State.DONE, said="replay stays paused; next: resume it", left=errors.Left.APPLIED, needs_operator=True))
+    matrix = Matrix(rows=(Row(name="one", database="db/one", result=DONE), needing))
+
+    failure = stopped("patch-1", matrix)
+
+    assert matrix.complete
+    assert isinstance(failure, StoppedForOperator)
+    assert (failure.exit_status, failure.left) == (errors.ExitStatus.NEEDS_OPERATOR, errors.Left.APPLIED)
+    assert "all 2 databases have it; two needs a look: replay stays paused; next: resume it" in str(failure)

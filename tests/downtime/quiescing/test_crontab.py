@@ -105,6 +105,21 @@ def test_a_crontab_rests_and_is_as_before(crontab_program: str, tmp_path: Path) 
     assert shell(f"{crontab_program} -l") == (0, CRONTAB)
 
 
+def test_what_is_no_utf8_and_ends_its_lines_as_windows_does_comes_back(tmp_path: Path) -> None:
+    """A job with a path in Latin-1 was written back with question marks, and its line ends were others."""
+
+    program, content = tmp_path / "crontab", tmp_path / "content"
+    program.write_text(ONE_FILE)
+    program.chmod(0o755)
+    before = b"# t\xe4glich\r\n# BEGIN import\r\n1 2 * * * /srv/\xfcbernahme\r\n# END import\r\n"
+    content.write_bytes(before)
+    task = commands(tmp_path, crontab={"block": "import", "program": f"env CRONTAB_FILE={content} {program}"})
+    assert shell(task.stop)[0] == 0
+    assert content.read_bytes() == before.replace(b"1 2", MARK.encode() + b"1 2")
+    assert shell(task.resume)[0] == 0
+    assert content.read_bytes() == before
+
+
 def test_somebody_elses_crontab_is_asked_for_by_name(tmp_path: Path) -> None:
     """As root may; `-u` goes before everything else."""
 

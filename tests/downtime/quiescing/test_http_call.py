@@ -87,6 +87,18 @@ def test_only_the_expected_answer_is_a_success(service: Service, tmp_path: Path)
     assert all(path != "/elsewhere" for _, path, _ in service.asked)
 
 
+@pytest.mark.parametrize("secret", [f"{SECRET}\nX: y", f"{SECRET}\x07", f"{SECRET} \u20ac"])
+def test_a_secret_that_is_no_header_is_not_shown(service: Service, tmp_path: Path, secret: str) -> None:
+    """The file was changed after the settings were read; the traceback in the step's log had the secret in it."""
+
+    file, request = tmp_path / "secret", {"url": f"{service.url}/stop"}
+    file.write_text(SECRET)
+    task = commands(tmp_path, http={"stop": request, "resume": request, "header": "X-Key", "secret_file": "secret"})
+    file.write_text(secret)
+    assert shell(task.stop) == (1, f"{file} should hold one line of Latin-1 text, the secret\n")
+    assert service.asked == []
+
+
 def test_a_service_that_is_not_there_is_named(tmp_path: Path) -> None:
     """The deployment is refused with the reason."""
 

@@ -69,10 +69,20 @@ def test_none_of_them_need_be_given(load_with: LoadWith) -> None:
     ({f"{PRODUCTION}.poolers": [{"console": CONSOLE, "session_pools": "kill"}]},
      f"{PRODUCTION}.poolers[0].session_pools"),
     ({f"{PRODUCTION}.replicas": {"servers": [STANDBY], "lag": 3}}, f"{PRODUCTION}.replicas.lag"),
+    ({f"{PRODUCTION}.replicas": STANDBY}, f"{PRODUCTION}.replicas: should be a list"),
+    ({f"{PRODUCTION}.replicas": [STANDBY, STANDBY.replace("localhost", "127.0.0.1")]},
+     "has the server localhost:5434 more than once"),
+    ({f"{PRODUCTION}.replicas": [STANDBY.replace("/app", "/orders")]},
+     "replicas.servers[0] names the database orders; a standby is asked about the database of its primary: write app"),
+    ({f"{PRODUCTION}.replicas": [STANDBY.replace("patcher", "reader")]}, "names the user reader"),
+    ({f"{PRODUCTION}.fleet": {"databases": [{**TENANT, "replicas": [STANDBY.replace("/app", "/orders")]}]}},
+     f"{PRODUCTION}.fleet.databases[0]: replicas.servers[0] names the database orders"),
     ({f"{PRODUCTION}.fleet": {"databases": [TENANT, TENANT]}}, "has the name tenant-1 more than once"),
     ({f"{PRODUCTION}.fleet": {"databases": [TENANT], "at_once": 0}}, f"{PRODUCTION}.fleet.at_once"),
     ({f"{PRODUCTION}.fleet": {"databases": [{**TENANT, "name": "tenant 1"}]}}, f"{PRODUCTION}.fleet.databases[0].name"),
-], ids=["no list", "no time", "no such way", "no such key", "twice", "none at once", "a name with a space"])
+], ids=["no list", "no time", "no such way", "no such key", "no list of standbys", "a standby twice",
+        "another database", "another user", "another database of a tenant", "twice", "none at once",
+        "a name with a space"])
 def test_a_mistake_is_named_with_its_place(problems_with: ProblemsWith, changes: dict[str, Any], problem: str) -> None:
     """Whoever corrects the file finds the line."""
 

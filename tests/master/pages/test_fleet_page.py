@@ -15,6 +15,7 @@ from downtime.settings import Settings
 from master.pages.application import KICKED_SHOWN, application
 from tests.downtime.history.histories import a_patch
 from tests.master.pages.told import Told, an_outage, with_windows
+from tests.master.settings_for_tests import a_settings
 
 HOSTILE = "<img src=x onerror=alert(1)>\u202e"
 
@@ -77,6 +78,18 @@ def test_a_deployment_under_way_shows_how_far_it_is(settings: Settings) -> None:
     assert "tenant-2 db2:5432/more not reached" in told(page(source))
     assert "the first database has it; 3 more get it now" in told(page(source, "board"))
     assert source.journeys()["patch-1"].in_production_at is None
+
+
+def test_a_canary_that_stops_the_others_is_shown_with_them(tmp_path: Path) -> None:
+    """It took too long, so that no other was begun: they stand there as not reached."""
+    settings = a_settings(tmp_path, environments={
+        "staging": {"database": "postgresql://patcher@localhost:1/app"},
+        "production": {"database": "postgresql://patcher@localhost:2/app", "fleet": {"databases": [
+            {"name": "tenant-1", "database": "postgresql://patcher@localhost:3/app"}]}}})
+    events = [event for event in spread(a_patch("deployed", "patch-1")) if not isinstance(event, Spreading)]
+    source = Told(events, settings, outage=an_outage(), fleet=a_matrix().to_json())
+
+    assert "tenant-3 db2:5432/more not reached" in told(page(source))
 
 
 def test_a_deployment_to_one_database_has_no_such_table(settings: Settings) -> None:

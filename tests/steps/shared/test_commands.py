@@ -36,6 +36,13 @@ async def test_the_shortest_commands_end_as_others_do() -> None:
         assert (await Command("exit 0", reactor=reactor).run()).succeeded
 
 
+async def test_a_command_that_cannot_be_started_is_one_that_failed() -> None:
+    """An exception in its place kept the tasks behind it from being resumed, for ever."""
+
+    finished = await Command("echo \0", reactor=reactor).run()
+    assert finished.ended.startswith("could not be started: ")
+
+
 async def test_a_deadline_ends_what_the_shell_has_started_too(tmp_path: Path) -> None:
     """A command that hangs costs its deadline and leaves no process."""
 

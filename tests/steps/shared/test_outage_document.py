@@ -124,7 +124,7 @@ def test_a_script_owner_finds_their_session() -> None:
                      transaction_seconds=2.5, last_query="SELECT '\x1b[31m'")
     assert a_document(a_report(kicked=[lost]))["kick_report"] == [
         {"pid": 10, "user": "<b>", "application": '",\n', "client": "192.0.2.7:4711", "state": "idle in transaction",
-         "in_transaction": True, "transaction_seconds": 2.5, "last_query": "SELECT '\x1b[31m'"}]
+         "in_transaction": True, "transaction_seconds": 2.5, "last_query": "SELECT '\x1b[31m'", "standby": None}]
 
 
 def test_sessions_ended_behind_the_outage_are_told_apart() -> None:
