@@ -51,7 +51,8 @@ def configuration(folder: Path, path: Path | None = None) -> dict[str, Any]:
     about = settings.buildmaster
     return extend({
         "title": TITLE, "titleURL": about.url, "buildbotURL": about.url, "buildbotNetUsageData": None,
-        "db": {"db_url": about.state}, "protocols": {"null": {}}, **_several(settings)}, settings)
+        "db": {"db_url": about.state, "engine_kwargs": {"pool_pre_ping": True}},  # a state server may be restarted
+        "protocols": {"null": {}}, **_several(settings)}, settings)
 
 
 def extend(config: dict[str, Any], settings: Settings) -> dict[str, Any]:

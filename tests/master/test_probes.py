@@ -23,6 +23,7 @@ from tests.databases import Database
 from tests.downtime import outages
 
 BUILD = 7
+STRANGERS: set[int] = set()
 
 
 class Patient(Probes):
@@ -51,8 +52,20 @@ async def measuring(database: Database) -> AsyncIterator[Probes]:
             await probes.stopService()
 
 
+@pytest.fixture(autouse=True)
+def strangers() -> Iterator[None]:
+    """Other tests' dead children, which a zombie's empty command line does not tell from ours."""
+    STRANGERS.update(_children())
+    yield
+    STRANGERS.clear()
+
+
 def probers() -> list[int]:
     """The processes that we have started and that are not gone, zombies among them."""
+    return [pid for pid in _children() if pid not in STRANGERS]
+
+
+def _children() -> list[int]:
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:

@@ -152,6 +152,6 @@ class AfterADeath(runbook.ARunbook):
         diary = self.folder / "diary"
         quiescence = self.master.service_manager.namedServices[ServiceName.QUIESCENCE]
         await quiescence.remember(999, [Owed(task="import", command=f"echo resumed >> {diary}", seconds=60)])
-        await quiescence.settle()
-        await quiescence.settle()
+        await quiescence.settle(999)
+        await quiescence.settle(999)
         self.assertEqual(diary.read_text().split(), ["resumed"])
