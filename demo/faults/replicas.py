@@ -25,6 +25,7 @@ OPEN_SECONDS = 1.0       # as for whoever presses Stop
 WATCHDOG_SECONDS = 0.25  # from the master's death until the standby replays
 LAG_SECONDS = 1.0
 PATCH_SECONDS = 1.0
+PROMOTION_SECONDS = 4.0  # a patch that is under way for longer than a promotion takes on a busy machine
 GAP_SECONDS = 0.3        # the longest that a reader at the standby is to wait, on a quiet machine
 BUSY = 5.0
 IN_QUESTION = "A standby lags, dies, or is promoted"
@@ -114,7 +115,7 @@ def _dies(world: World) -> Finding:
 
 
 def _promoted(world: World) -> Finding:
-    build = reach(world, Moment.STATEMENT, sleep_seconds=PATCH_SECONDS)
+    build = reach(world, Moment.STATEMENT, sleep_seconds=PROMOTION_SECONDS)
     _standby(world).promote()
     finding = _once_it_has_slept(world)
     expect_aborted(finding, world, build, Moment.STATEMENT)

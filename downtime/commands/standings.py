@@ -135,7 +135,8 @@ def _inside_lines(inside: Inside, inventory: Inventory | None) -> Sequence[str]:
     if inside.entries is None:
         return [*lines, "no ledger: python -m downtime install prints the SQL a DBA runs once, and again where the "
                         "ledger is of an older version"]
-    lines.append(f"{len(inside.entries)} patches applied")
+    number = len(inside.entries)
+    lines.append(f"{number} patch{'' if number == 1 else 'es'} applied")
     if inside.entries:
         last = inside.entries[-1]
         lines.append(f"last applied: {last.id} at {last.finished_at.isoformat(sep=' ', timespec='seconds')} "

@@ -7,7 +7,7 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, PrivateAttr, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
 from downtime.settings.values import (
     Connection,
@@ -75,6 +75,12 @@ class Replicas(Section):
             raise ValueError(f"has the server {', '.join(twice)} more than once")  # one session would kick the other
         return servers
 
+    @model_validator(mode="after")
+    def _serve_from_somewhere(self) -> Self:
+        if self.serve_reads and not self.servers:
+            raise ValueError("has serve_reads, and no servers that could: name them in servers")
+        return self
+
     def must_be_of(self, database: Target) -> None:
         """Raise ValueError where a standby is given another database or another role than its primary.
 
@@ -112,7 +118,15 @@ def _servers(given: Any) -> Any:
     return {"servers": given} if isinstance(given, list) else given
 
 
-Poolers = Annotated[tuple[Pooler, ...], BeforeValidator(_consoles)]
+def _not_twice(poolers: tuple[Pooler, ...]) -> tuple[Pooler, ...]:
+    """Of one that is listed twice, whoever resumes it second would find nothing paused."""
+    places = [each.console.server for each in poolers]
+    if twice := sorted({each for each in places if places.count(each) > 1}):
+        raise ValueError(f"has the pooler {', '.join(twice)} more than once")
+    return poolers
+
+
+Poolers = Annotated[tuple[Pooler, ...], BeforeValidator(_consoles), AfterValidator(_not_twice)]
 ReplicasOrList = Annotated[Replicas, BeforeValidator(_servers)]
 
 

@@ -20,7 +20,8 @@ from steps.shared.names import FORCED_BY, BuilderName, ServiceName
 from tests.databases import Database, MakeDatabase
 from tests.master.settings_for_tests import PEOPLE, user, write_settings
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0  # for a machine that is busy with other tests
+LOOK_SECONDS = 0.05
 PATCH = "database/schema/patch-1.sql"
 
 
@@ -112,7 +113,7 @@ class ARunbook(RunMasterBase):
         deadline = reactor.seconds() + PATIENCE_SECONDS  # type: ignore[attr-defined]
         while (found := await look()) is None:
             self.assertLess(reactor.seconds(), deadline, f"waited in vain for {what}")  # type: ignore[attr-defined]
-            await task.deferLater(reactor, 0.02, lambda: None)
+            await task.deferLater(reactor, LOOK_SECONDS, lambda: None)
         return dict(found)
 
     async def summaries(self, build: dict[str, Any]) -> dict[str, str]:

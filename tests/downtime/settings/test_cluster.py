@@ -72,6 +72,9 @@ def test_none_of_them_need_be_given(load_with: LoadWith) -> None:
     ({f"{PRODUCTION}.replicas": STANDBY}, f"{PRODUCTION}.replicas: should be a list"),
     ({f"{PRODUCTION}.replicas": [STANDBY, STANDBY.replace("localhost", "127.0.0.1")]},
      "has the server localhost:5434 more than once"),
+    ({f"{PRODUCTION}.poolers": [CONSOLE, {"console": CONSOLE.replace("localhost", "127.0.0.1")}]},
+     "has the pooler localhost:6432 more than once"),
+    ({f"{PRODUCTION}.replicas": {"serve_reads": True}}, "has serve_reads, and no servers"),
     ({f"{PRODUCTION}.replicas": [STANDBY.replace("/app", "/orders")]},
      "replicas.servers[0] names the database orders; a standby is asked about the database of its primary: write app"),
     ({f"{PRODUCTION}.replicas": [STANDBY.replace("patcher", "reader")]}, "names the user reader"),
@@ -81,6 +84,7 @@ def test_none_of_them_need_be_given(load_with: LoadWith) -> None:
     ({f"{PRODUCTION}.fleet": {"databases": [TENANT], "at_once": 0}}, f"{PRODUCTION}.fleet.at_once"),
     ({f"{PRODUCTION}.fleet": {"databases": [{**TENANT, "name": "tenant 1"}]}}, f"{PRODUCTION}.fleet.databases[0].name"),
 ], ids=["no list", "no time", "no such way", "no such key", "no list of standbys", "a standby twice",
+        "a pooler twice", "nobody serves reads",
         "another database", "another user", "another database of a tenant", "twice", "none at once",
         "a name with a space"])
 def test_a_mistake_is_named_with_its_place(problems_with: ProblemsWith, changes: dict[str, Any], problem: str) -> None:
