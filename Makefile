@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/requirements.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test lint bench bench-cluster faults faults-nightly
+.PHONY: help demo up down test lint bench bench-quick bench-cluster faults faults-nightly
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,11 +28,14 @@ lint: $(STAMP) ## ruff and mypy
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
-bench: $(STAMP) ## measures outages against a shell script on the same servers
-	@$(BIN)/python -m demo bench
+bench: $(STAMP) ## measures outages beside those of other means, and all costs as the work grows; writes docs/benchmarks.md
+	@$(BIN)/python -m bench --write
 
-bench-cluster: $(STAMP) ## measures what clients see behind a pooler, beside standbys, of many databases
-	@$(BIN)/python -m demo.cluster_cost
+bench-quick: $(STAMP) ## a small form of what has ratios, under two minutes, without a verdict
+	@$(BIN)/python -m bench --quick
+
+bench-cluster: $(STAMP) ## measures readers of standbys, how soon a dead deployer's pause is undone, many databases
+	@$(BIN)/python -m bench.cluster
 
 faults: $(STAMP) ## kills, cuts and breaks everything on purpose and prints what was measured
 	@$(BIN)/python -m demo faults

@@ -5,7 +5,6 @@
     python -m demo down      ends it (make down)
     python -m demo status    what is running, and how to sign in
     python -m demo pictures  takes the pictures of the pages that docs/ shows, of the demo that is up
-    python -m demo bench     outages against a shell script, planning, memory (make bench)
     python -m demo faults    kills, cuts and breaks everything on purpose and prints the table (make faults)
     python -m demo chance    the same by lot, with writers that check themselves (make faults-nightly)
 
@@ -21,10 +20,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from demo import bench, pictures, programme, story, upkeep
+from demo import pictures, programme, story, upkeep
 from demo.buildmaster import MasterError
 from demo.companions import CompanionError
-from demo.contest import ContestError
 from demo.faults import chance, table
 from demo.gitrepo import GitError
 from demo.installations import ServerError
@@ -33,7 +31,7 @@ from demo.sandbox import FOLDER, SandboxError, clear, refuse_what_is_not_ours, t
 from demo.stage import Stage
 from demo.web import WebError
 
-KNOWN = (StoryError, WebError, MasterError, SandboxError, ServerError, GitError, CompanionError, ContestError)
+KNOWN = (StoryError, WebError, MasterError, SandboxError, ServerError, GitError, CompanionError)
 
 
 class Narrator:
@@ -132,17 +130,10 @@ def take_pictures(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def measure(arguments: argparse.Namespace) -> int:
-    tell = Narrator()
-    bench.run(rounds=arguments.rounds, deployments=arguments.deployments,
-              tell=lambda text: print(f"[{tell.seconds:6.1f} s] {text}", file=sys.stderr, flush=True))
-    return 0
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m demo", description="Real servers to look at fast downtimes on.")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where everything is kept (default: .demo)")
-    commands = parser.add_subparsers(required=True, metavar="story|up|down|status|pictures|bench|faults|chance")
+    commands = parser.add_subparsers(required=True, metavar="story|up|down|status|pictures|faults|chance")
 
     def command(name: str, text: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=text, description=text)
@@ -154,11 +145,6 @@ def _parser() -> argparse.ArgumentParser:
     command("down", "end what `up` has started", go_down)
     command("status", "what is running, and how to sign in", show_status)
     command("pictures", "take the pictures of the pages that docs/ shows, of the demo that is up", take_pictures)
-    measuring = command("bench", "measure outages against a shell script, planning, and the master's memory", measure)
-    measuring.add_argument("--rounds", type=int, choices=range(2, 101), metavar="ROUNDS", default=5,
-                           help="of each contender, 2 to 100: quartiles need two (default: 5)")
-    measuring.add_argument("--deployments", type=int, default=20,
-                           help="through a buildmaster, to watch its memory; 0: none (default: 20)")
     table.add_arguments(command("faults", "play every row of the table of faults and print it", table.run))
     chance.add_arguments(command("chance", "faults at random instants while writers check themselves", chance.run))
     return parser

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from time import monotonic
 from typing import TYPE_CHECKING, Self
 
-from downtime import errors, ledger, safety
+from downtime import errors, ledger, safety, sqlstates
 from downtime.footprints import Footprint
 from downtime.node import Node
 from downtime.notices import Notices
@@ -153,19 +153,23 @@ def _refuse(patch: Patch, statement: Statement, reason: str) -> None:
 
 
 async def _record(node: Node, deployment: Deployment, started_at: datetime, seconds: float) -> None:
-    """Write the ledger row as the role that has logged in. Raises PatchFailed or NodeError."""
+    """Write the ledger row as the role that has logged in, in one round trip. Raises PatchFailed or NodeError."""
     patch, last = deployment.patch, deployment.statements[-1:]
+    before, behind_it = (f"{safety.OWN_AGAIN}{safety.resets(node)}", safety.SEE) if last else ("", "")
     try:
-        if last:
-            _refuse(patch, last[0], await safety.put_back(node, first=safety.OWN_AGAIN))
-        await ledger.write(node, patch_id=patch.id, sha256=patch.sha256, lane=patch.lane, commit=patch.commit,
-                           started_at=started_at, seconds=seconds, origin=deployment.origin)
+        result = await ledger.write(
+            node, patch_id=patch.id, sha256=patch.sha256, lane=patch.lane, commit=patch.commit, started_at=started_at,
+            seconds=seconds, origin=deployment.origin, before=before, behind=behind_it)
     except errors.StatementFailed as error:
         if not last:
             raise
+        if error.sqlstate == sqlstates.READ_ONLY_SQL_TRANSACTION:
+            _refuse(patch, last[0], safety.READ_ONLY)
         kind = PatchBlocked if isinstance(error, errors.LockNotAvailable) else PatchFailed
         raise kind(path=patch.path, line=last[0].line, reason="behind this, the last statement, the ledger row cannot "
                    f"be written: {_complaint(error)}") from error
+    if last:
+        _refuse(patch, last[0], safety.objection(*result.rows))
 
 
 async def _check_deferred_constraints(node: Node, deployment: Deployment, last: Statement) -> None:

@@ -40,6 +40,11 @@ LOCK_ATTEMPTS = 5
 LOCK_PAUSE_SECONDS = 0.3  # lets the clients that queued behind an attempt pass before the next
 GUARD_LIMIT_MARGIN_SECONDS = 5.0  # the guard's limit lies this much behind the deployer's own: the deployer acts first
 
+# In one message, for from the lock on every answer is outage; what follows is not reached where it is not to be had.
+# RELEASE keeps the lock; a statement of the patch that rolled back to "gate" would have given it up.
+TAKE_THE_LOCK = ("SELECT fastdowntime.prevent_connections(); "
+                 "RELEASE SAVEPOINT gate; SET LOCAL lock_timeout TO DEFAULT")
+
 # Which transactions stand in the way of the gate's lock, taken or waited for; each once, whatever it holds (the time is
 # that of the statement, the same in all rows). Takes no lock.
 SELECT_BLOCKERS = """
@@ -101,19 +106,16 @@ class Hold:
 
     async def prevent(self) -> None:
         """Take the lock in short attempts, so that clients never queue behind us for long. Raises GateBlocked."""
-        await self._patcher.execute(f"SET LOCAL lock_timeout = '{milliseconds(LOCK_WAIT_SECONDS)}'")
-        await self._patcher.execute("SAVEPOINT gate")
+        await self._patcher.execute(f"SET LOCAL lock_timeout = '{milliseconds(LOCK_WAIT_SECONDS)}'; SAVEPOINT gate")
         for attempt in range(1, LOCK_ATTEMPTS + 1):
             try:
-                await self._patcher.execute("SELECT fastdowntime.prevent_connections()")
-                break
+                await self._patcher.execute(TAKE_THE_LOCK)
+                return
             except errors.LockNotAvailable as error:
                 await self._patcher.execute("ROLLBACK TO SAVEPOINT gate")
                 if attempt == LOCK_ATTEMPTS:
                     raise await self._blocked() from error
             await deferLater(self._reactor, LOCK_PAUSE_SECONDS, lambda: None)
-        # RELEASE keeps the lock; a statement of the patch that rolled back to "gate" would have given it up
-        await self._patcher.execute("RELEASE SAVEPOINT gate; SET LOCAL lock_timeout TO DEFAULT")
 
     async def allow_in_transaction(self) -> None:
         return  # the COMMIT opens it

@@ -128,13 +128,13 @@ async def read(node: Node) -> tuple[Holding, ...]:
 
 
 async def remove(node: Node, holdings: Sequence[Holding]) -> None:
-    """Remove rows, in a transaction of its own. Rows that are gone, or are another deployment's, are no error."""
-    if not holdings:
-        return
-    async with node.transaction():
+    """Remove rows, in a transaction of its own. Rows that are gone, or are another deployment's, are no error.
+
+    It is one statement to the session: several may remove theirs side by side over the same one.
+    """
+    if holdings:
         # lost in a failover, the row is there again: harmless; a standby that is away must not delay it
-        await node.execute("SET LOCAL synchronous_commit TO local")
-        await node.execute(DELETE_HELD, (_as_json(holdings),))
+        await node.execute(f"SET LOCAL synchronous_commit TO local; {DELETE_HELD}", (_as_json(holdings),))
 
 
 async def undo(holding: Holding, where: Target, *, reactor: Any) -> tuple[str, ...]:

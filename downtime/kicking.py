@@ -36,9 +36,10 @@ KICK_SECONDS = 10.0  # 1,000 sessions die in about 1 s; what still stands after 
 SWEEP_SECONDS = (0.001, 0.005)  # first and longest pause between two looks; looking costs CPU the dying need
 
 # Ends the sessions that may be ended, unless a fragile one is in a transaction or (when all must go) one may not be
-# ended; returns all that were seen, as they were before, and who is arriving. Whom it has signalled before it leaves
-# to die. Once it has signalled anybody, those whose turn has not come stand in nobody's way: they are checked when it
-# comes. Takes no lock; works while gate "hold" is closed, whose waiting clients are outside.
+# ended; returns those seen of which all or only those in a transaction must go (hundreds that may stay idle would cost
+# our processor), as they were before, and who is arriving. Whom it has signalled before it leaves to die. Once it has
+# signalled anybody, those whose turn has not come stand in nobody's way: they are checked when it comes. Takes no lock;
+# works while gate "hold" is closed, whose waiting clients are outside.
 #
 # The locks of those who arrive must be read before the sessions: who has ended its start-up in between is then in the
 # list. A condition without columns is decided before the scan behind it begins, hence `count(*) >= 0`. Sessions are
@@ -68,7 +69,8 @@ SELECT sorted.pid, "user", application, client, state, last_query, transaction_s
                  AND sorted.pid <> ALL (%(signalled)s) AND (in_transaction OR NOT %(only_in_transaction)s)
             THEN pg_catalog.pg_terminate_backend(sorted.pid) END AS kicked,
        arriving.pids AS arriving
-  FROM obstacles CROSS JOIN arriving LEFT JOIN sorted ON true
+  FROM obstacles CROSS JOIN arriving
+  LEFT JOIN sorted ON NOT %(only_in_transaction)s OR in_transaction OR sorted.pid = ANY (%(signalled)s)
 """
 
 # Ends idle sessions one by one; one that has begun a transaction since it was listed is left alone.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from downtime import errors, sqlstates
-from downtime.node import Node
+from downtime.node import Node, Result
 
 BASELINE = "baseline"  # in place of a lane: recorded without having been run
 
@@ -23,7 +23,7 @@ INSERT_ENTRY = """
 INSERT INTO fastdowntime.ledger (id, sha256, lane, commit, started_at, seconds, rehearsed_seconds, forecast_seconds,
                                  build_url, requested_by, approved_by)
 VALUES (%(id)s, %(sha256)s, %(lane)s, %(commit)s, %(started_at)s, %(seconds)s, %(rehearsed_seconds)s,
-        %(forecast_seconds)s, %(build_url)s, %(requested_by)s, %(approved_by)s)
+        %(forecast_seconds)s, %(build_url)s, %(requested_by)s, %(approved_by)s);
 """
 
 
@@ -98,9 +98,12 @@ async def has(node: Node, patch_id: str, sha256: str) -> bool:
 
 
 async def write(node: Node, *, patch_id: str, sha256: str, lane: str, commit: str, started_at: datetime,
-                seconds: float, origin: Origin) -> None:
-    """Add a row in the transaction that `node` is in (or, for a baseline, in one of its own)."""
-    await node.execute(INSERT_ENTRY, {
+                seconds: float, origin: Origin, before: str = "", behind: str = "") -> Result:
+    """Add a row in the transaction that `node` is in (or, for a baseline, in one of its own).
+
+    `before` and `behind` are SQL that runs in the same round trip; returned is what the last of it returns.
+    """
+    return await node.execute(f"{before}{INSERT_ENTRY}{behind}", {
         "id": patch_id, "sha256": sha256, "lane": lane, "commit": commit, "started_at": started_at,
         "seconds": seconds, "rehearsed_seconds": origin.rehearsed_seconds, "forecast_seconds": origin.forecast_seconds,
         "build_url": origin.build_url, "requested_by": origin.requested_by, "approved_by": origin.approved_by})

@@ -27,11 +27,14 @@ import psycopg2.extensions
 from psycopg2 import sql as composed
 from twisted.internet import error as twisted_errors
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock
+from twisted.python.failure import Failure
 from txpostgres import txpostgres
 
 from downtime import errors, parameters, sqlstates
 from downtime.notices import Notices
+from downtime.prepared import Prepared
 from downtime.target import Target
+from downtime.translation import translate
 
 Row = dict[str, Any]
 Sql: TypeAlias = str | composed.Composable
@@ -56,7 +59,17 @@ class Result:
         return next(iter(row.values()))
 
 
-class _Cursor(txpostgres.Cursor):  # type: ignore[misc]
+class _LosesAnew:
+    """Twisted has one exception for all connections that end. Thrown into a coroutine it would keep that one's frames,
+    and those of every earlier one, for as long as the process lives."""
+
+    def connectionLost(self, reason: Failure) -> None:
+        if isinstance(reason.value, twisted_errors.ConnectionClosed):
+            reason = Failure(type(reason.value)(*reason.value.args))
+        super().connectionLost(reason)  # type: ignore[misc]
+
+
+class _Cursor(_LosesAnew, txpostgres.Cursor):  # type: ignore[misc]
     def _handleCancellation(self, failure: Any) -> Any:
         # txpostgres turns every 57014 into a bare CancelledError and loses the server's words
         return failure
@@ -65,7 +78,7 @@ class _Cursor(txpostgres.Cursor):  # type: ignore[misc]
         self._connection.close()  # its own way is libpq's cancel request, which blocks the reactor
 
 
-class _Connection(txpostgres.Connection):  # type: ignore[misc]
+class _Connection(_LosesAnew, txpostgres.Connection):  # type: ignore[misc]
     """A txpostgres connection that says when it was lost while idle, instead of logging "Unhandled Error"."""
 
     cursorFactory = _Cursor
@@ -106,6 +119,7 @@ class Node:
         self.pid: int = connection.get_backend_pid()
         self.notices = Notices()
         self._turn = DeferredLock()
+        self._prepared: dict[str, str] = {}  # what to send for which statement
         connection.pollable().notices = self.notices
 
     @property
@@ -137,6 +151,15 @@ class Node:
         """Whether a transaction is open on this session, a failed one included."""
         return int(self._connection.pollable().info.transaction_status) not in NO_TRANSACTION
 
+    async def prepare(self, statement: str, types: Mapping[str, str]) -> None:
+        """Have the server plan a statement now: `execute` then runs it, given the same text, without planning.
+
+        `types` are those of its named parameters, others may be among them. Raises NodeError.
+        """
+        prepared = Prepared(name=f"fastdowntime_{len(self._prepared) + 1}", statement=statement, types=types)
+        await self.execute(prepared.preparation)
+        self._prepared[statement] = prepared.execution
+
     async def execute(self, statement: Sql, parameters: Sequence[Any] | Mapping[str, Any] | None = None, *,
                       deadline_seconds: float | None = None) -> Result:
         """Run one statement and return all its rows.
@@ -151,7 +174,8 @@ class Node:
             if self.closed:
                 raise errors.ConnectionLost(node=self.label, reason="the session had already ended")
             cursor = self._connection.cursor()
-            await _within(self.reactor, cursor.execute(statement, parameters), seconds, self._connection, self.label,
+            text = self._prepared.get(statement, statement) if isinstance(statement, str) else statement
+            await _within(self.reactor, cursor.execute(text, parameters), seconds, self._connection, self.label,
                           "a statement")
             return _result(cursor, self.label)
         finally:
@@ -273,26 +297,3 @@ async def _within(reactor: Any, answer: Deferred[Any], seconds: float | None, co
     finally:
         if timer is not None and timer.active():
             timer.cancel()
-
-
-def translate(error: BaseException, label: str) -> errors.NodeError:
-    """Our error for what psycopg2, txpostgres or Twisted raised."""
-    state = getattr(error, "pgcode", None)
-    diagnostics = getattr(error, "diag", None)
-    reason = " ".join(str(getattr(diagnostics, "message_primary", None) or error).split()) or type(error).__name__
-    reason, *_ = reason.partition(" This probably means")  # libpq guesses at length
-    # a FATAL at connect has no SQLSTATE in psycopg2: the server's sentence is all there is
-    if "is not currently accepting connections" in reason:
-        return errors.ConnectionsRefused(node=label, reason=reason)
-    if not state or state.startswith(sqlstates.OF_A_LOST_CONNECTION):
-        return errors.ConnectionLost(node=label, reason=reason)
-    kind = {
-        sqlstates.QUERY_CANCELED: errors.StatementCancelled,
-        sqlstates.LOCK_NOT_AVAILABLE: errors.LockNotAvailable,
-        sqlstates.INSUFFICIENT_PRIVILEGE: errors.PermissionDenied,
-    }.get(state, errors.StatementFailed)
-    position = getattr(diagnostics, "statement_position", None)
-    return kind(node=label, reason=reason, sqlstate=state,
-                detail=getattr(diagnostics, "message_detail", None) or "",
-                hint=getattr(diagnostics, "message_hint", None) or "",
-                position=int(position) if position else None)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from time import monotonic
 from typing import Any
 
@@ -18,6 +19,8 @@ from downtime.pooler import (
     GRACE_SECONDS,
     LOGIN_RETRY,
     LOOK_EVERY_SECONDS,
+    MINIMUM,
+    NO_MINIMUM,
     QUICK_RETRY,
     SETTLE_SECONDS,
     Console,
@@ -32,7 +35,7 @@ from downtime.target import Target
 UNTOUCHED = "query_wait_timeout"  # a setting that no deployment changes: several may be behind one pooler
 RESUME_EVERY_SECONDS = 0.1
 CALM_LOOKS = 3       # in a row without a login: a pool that grows begins the next when the last is done
-LOGIN_SECONDS = 0.5  # a login takes 10 ms; a pool that grows all the time is paused all the same
+LOGIN_SECONDS = 1.0  # a login takes 10 ms; a pool that is short of connections for longer is paused all the same
 LONGEST_RETRY_SECONDS = 15.0  # how long a restarted pooler is looked after at the most
 SETTLE_ATTEMPTS = 2  # the second on a new session, where the first was lost
 SHOWN_CLIENTS = 5
@@ -57,8 +60,9 @@ class OnePooler:
         self._pausing: dict[str, Console] = {}  # by name: a PAUSE may never be answered
         self._held_back = False
         self._waiting = 0  # clients, when we looked last
+        self._sizes: dict[str, int] = {}  # by name: connections to the server that each of its pools may have
         self.pause = Pause(console=settings.target.with_database(CONSOLE_DATABASE), databases=(), ended=False,
-                           login_retry="")
+                           login_retry="", min_pool_size="")
 
     async def prepare(self) -> pooler_names.Verdict:
         """What will be paused, and what speaks against it. Raises NodeError."""
@@ -66,19 +70,22 @@ class OnePooler:
         settings = await self._untouched(console)
         # changes nothing; whoever may not do this may not PAUSE either
         await console.set(UNTOUCHED, settings[UNTOUCHED])
-        verdict = pooler_names.judge(
-            await self._look(console, settings), self._database, wanted=self._settings.databases,
-            session_pools=self._settings.session_pools)
+        seen = await self._look(console, settings)
+        verdict = pooler_names.judge(seen, self._database, wanted=self._settings.databases,
+                                     session_pools=self._settings.session_pools)
         self.pause = Pause(console=self.pause.console, databases=verdict.names, ended=verdict.ended,
-                           login_retry=settings[LOGIN_RETRY])
+                           login_retry=settings[LOGIN_RETRY], min_pool_size=settings[MINIMUM])
+        self._sizes = {row["name"]: row["pool_size"] for row in seen.databases}
         if not verdict.reasons:
             for name in verdict.names:
                 self._pausing[name] = await Console.open(self.pause.console, self._reactor)
-        return verdict
+        return replace(verdict, remarks=(*verdict.remarks, *self._of_their_own(seen, settings[MINIMUM])))
 
     async def hold_back(self, go_on: Callable[[], None]) -> str:
         """Returns when nobody behind the names has a server connection. Raises CannotPause or NodeError."""
         began = monotonic()
+        if self.pause.min_pool_size != NO_MINIMUM:
+            await (await self._at_hand()).set(MINIMUM, NO_MINIMUM)
         await self._until_nobody_logs_in(go_on)
         refused: list[Failure] = []  # answers of the console; or of sessions that we have ended
         for name, console in self._pausing.items():
@@ -170,10 +177,17 @@ class OnePooler:
             databases=[row for row in rows if row["name"] != CONSOLE_DATABASE],
             pool_modes={name: frozenset(found) for name, found in modes.items()})
 
+    def _of_their_own(self, seen: pooler_names.Seen, minimum: str) -> Iterator[str]:
+        """Names whose pools begin logins while they are paused, whatever the pooler is told meanwhile."""
+        for row in seen.databases:
+            if row["name"] in self.pause.databases and str(row.get(MINIMUM, minimum)) not in (minimum, NO_MINIMUM):
+                yield (f"warning: pooler {self.label}: {quoted(row['name'])} has a {MINIMUM} of its own, which cannot"
+                       " be set to 0 meanwhile: clients that ask just when it goes on may be thrown out")
+
     async def _until_nobody_logs_in(self, go_on: Callable[[], None]) -> None:
         """PAUSE cuts logins at the server that are under way, and a pool whose login was cut throws clients out later.
 
-        So a moment without any is waited for; the clients work on meanwhile.
+        So a moment is waited for without one, and in which none is about to begin; the clients work on meanwhile.
         """
         deadline, calm = monotonic() + min(LOGIN_SECONDS, self._seconds), 0
         while calm < CALM_LOOKS and monotonic() < deadline:
@@ -181,7 +195,7 @@ class OnePooler:
             if calm:
                 await deferLater(self._reactor, LOOK_EVERY_SECONDS, lambda: None)
             pools = await (await self._at_hand()).pools(self.pause.databases)
-            calm = 0 if any(pool.logging_in for pool in pools) else calm + 1
+            calm = 0 if any(pool.may_log_in(self._sizes.get(pool.database, 0)) for pool in pools) else calm + 1
 
     async def _is_quiet(self) -> bool:
         """Whether all names are paused and nobody has a server connection but who may keep it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 from downtime.patches import Inventory, Patch
@@ -35,7 +36,7 @@ class Drift:
                 f"in the repository {self.file_sha256[:12]}); restore the file and land the change as a new patch.")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """What one database still lacks of one commit."""
 
@@ -52,7 +53,7 @@ class Plan:
 
     def lateness_of(self, patch: Patch) -> tuple[str, ...]:
         """That the patch has missed its turn, in a complete sentence; nothing where it has not."""
-        if patch not in self.late:
+        if patch.id not in self._late_ids:
             return ()
         return (f"{patch.id} comes too late: {self.last_applied} is applied already; "
                 "land it again with a higher number.",)
@@ -66,6 +67,10 @@ class Plan:
         if earlier := self.before(patch):
             found.append(f"{listing([other.id for other in earlier])} must be applied before {patch.id}.")
         return (*found, *patch.problems)
+
+    @cached_property
+    def _late_ids(self) -> frozenset[str]:
+        return frozenset(patch.id for patch in self.late)
 
 
 def plan(inventory: Inventory, applied: Sequence[Applied]) -> Plan:

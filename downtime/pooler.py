@@ -10,8 +10,9 @@ What a console is like (PgBouncer 1.18, observed):
 * With pools in session mode a client keeps its server connection; PAUSE holds back new ones only.
 * `server_login_retry` (15 s) is a trap: a pool whose last login at the server was cut or refused tries none for so
   long; its clients wait, and those that ask for more while it has no server connection at all are thrown out ("server
-  login has been failing"). PAUSE cuts logins that are under way. Lowered, the setting takes effect at once. SET lasts
-  until RELOAD, restart, or the next SET.
+  login has been failing"). Lowered, the setting takes effect at once. SET lasts until RELOAD, restart, or the next SET.
+* PAUSE cuts logins that are under way, and goes on to cut those that begin: `min_pool_size` has one begun every 0.3 s
+  in a pool that is paused. Nothing but a login that succeeds makes the pool forget it.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ APPLICATION_NAME = "fastdowntime"
 CONSOLE_DATABASE = "pgbouncer"
 COMMAND_SECONDS = 2.0       # each takes 1 ms; later the pooler does not answer any more
 LOGIN_RETRY = "server_login_retry"
+MINIMUM = "min_pool_size"
+NO_MINIMUM = "0"
 QUICK_RETRY = "0.05"        # seconds, as the console writes it; lower: a pool hammers a server that refuses it
 SETTLE_SECONDS = 5.0        # for clients that wait to be served; longer: the end of the outage is told late
 GRACE_SECONDS = 0.2         # for a client to come whose pool could not log in before; see `Console.settle`
@@ -55,11 +58,12 @@ class Pause:
     databases: tuple[str, ...]  # names in the pooler, all of which lead to one database
     ended: bool                 # a pool is in session mode: its clients keep their connections, until they are kicked
     login_retry: str            # server_login_retry as it was before, as the console writes it (seconds)
+    min_pool_size: str          # the same, in connections; while the pooler is paused it is 0
 
     def to_json(self) -> dict[str, Any]:
         """All but the password of the console."""
         return {"console": self.console.dsn, "databases": list(self.databases), "ended": self.ended,
-                "login_retry": self.login_retry}
+                "login_retry": self.login_retry, "min_pool_size": self.min_pool_size}
 
     @classmethod
     def from_json(cls, given: Mapping[str, Any], *, password: str | None = None) -> Self:
@@ -68,7 +72,8 @@ class Pause:
         if not isinstance(databases, list) or not all(isinstance(name, str) for name in databases):
             raise ValueError("databases should be a list of names")
         return cls(console=Target(dsn=str(given["console"]), password=password), databases=tuple(databases),
-                   ended=bool(given["ended"]), login_retry=str(given["login_retry"]))
+                   ended=bool(given["ended"]), login_retry=str(given["login_retry"]),
+                   min_pool_size=str(given["min_pool_size"]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +85,7 @@ class Pool:
     mode: str         # session | transaction | statement
     waiting: int      # clients that wait for a server connection
     servers: int      # connections that have logged in at the server
+    idle: int         # those of them that the next client can have
     logging_in: int   # connections on their way there
 
     @property
@@ -90,6 +96,14 @@ class Pool:
     @property
     def empty(self) -> bool:
         return not self.servers and not self.logging_in
+
+    def may_log_in(self, size: int) -> bool:
+        """Whether a connection is on its way to the server, or may soon be begun because the pool is short of them.
+
+        `size`: so many servers it may have. A pool that has none and is asked by nobody may stay so for days.
+        """
+        short = self.waiting > 0 or 2 * self.idle < self.servers
+        return self.logging_in > 0 or (short and self.servers < size)
 
 
 class Console:
@@ -160,7 +174,8 @@ class Console:
     async def pools(self, databases: Sequence[str]) -> list[Pool]:
         """The pools of these databases."""
         return [Pool(database=row["database"], user=row["user"], mode=row["pool_mode"], waiting=row["cl_waiting"],
-                     servers=sum(row[count] for count in SERVER_COUNTS), logging_in=row["sv_login"])
+                     servers=sum(row[count] for count in SERVER_COUNTS), idle=row["sv_idle"] + row["sv_used"],
+                     logging_in=row["sv_login"])
                 for row in await self.command("SHOW POOLS") if row["database"] in databases]
 
     async def clients(self, databases: Sequence[str]) -> list[Row]:
@@ -201,12 +216,15 @@ class Console:
                     await self.set(LOGIN_RETRY, QUICK_RETRY)
                 await deferLater(self._reactor, LOOK_EVERY_SECONDS, lambda: None)
         finally:
-            await self._give_back(pause.login_retry if before in (None, QUICK_RETRY) else before)
+            if not self.closed:
+                await self._give_back(LOGIN_RETRY, QUICK_RETRY,
+                                      pause.login_retry if before in (None, QUICK_RETRY) else before)
+                await self._give_back(MINIMUM, NO_MINIMUM, pause.min_pool_size)
 
-    async def _give_back(self, login_retry: str) -> None:
+    async def _give_back(self, name: str, lowered: str, before: str) -> None:
         """Also what a run has lowered that died before it could give it back."""
-        if not self.closed and (await self.settings())[LOGIN_RETRY] == QUICK_RETRY != login_retry:
-            await self.set(LOGIN_RETRY, login_retry)
+        if (await self.settings())[name] == lowered != before:
+            await self.set(name, before)
 
 
 async def undo(pause: Pause, *, reactor: Any) -> tuple[str, ...]:

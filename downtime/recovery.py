@@ -123,7 +123,9 @@ async def _let_go(target: Target, places: Sequence[Target], reactor: Any) -> tup
             return ()
         await deployment_lock.take(node)  # while it is ours nobody deploys
         holdings = await held.read(node)
-        outcomes = await in_parallel(_undo(each, places, node, reactor) for each in holdings)
+        # a standby that took over from the primary it was held beside is the database itself now
+        known = {place.label: place for place in reversed((*places, node.target))}
+        outcomes = await in_parallel(_undo(each, known.get(each.place), node, reactor) for each in holdings)
         if failed := failures(outcomes):
             raise StillHeld([str(failure) for failure in failed])
         return tuple(line for lines in results(outcomes) for line in lines)
@@ -131,9 +133,7 @@ async def _let_go(target: Target, places: Sequence[Target], reactor: Any) -> tup
         node.close()
 
 
-async def _undo(holding: Holding, places: Sequence[Target], node: Node, reactor: Any) -> tuple[str, ...]:
-    # a standby that took over from the primary it was held beside is the database itself now
-    where = next((place for place in (*places, node.target) if place.label == holding.place), None)
+async def _undo(holding: Holding, where: Target | None, node: Node, reactor: Any) -> tuple[str, ...]:
     if where is None:
         raise errors.NodeError(node=holding.place, reason="the settings name no such server any more;"
                                f" {holding.sentence}: put it back there, or let it go on by hand and DELETE its row"

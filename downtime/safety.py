@@ -15,7 +15,7 @@ transaction. The server reports both with every answer, so looking at them costs
 from __future__ import annotations
 
 from downtime.deployment_lock import DEPLOYMENT, LOCK_CLASS
-from downtime.node import Node
+from downtime.node import Node, Row
 
 READING = {"standard_conforming_strings": "on", "client_encoding": "UTF8"}
 
@@ -32,6 +32,8 @@ SEE = f"""
 SELECT pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.=) 'off' AS writes,
        pg_catalog.pg_try_advisory_lock({LOCK_CLASS}, {DEPLOYMENT}) AS alone
 """
+
+READ_ONLY = "the transaction has been made read-only, so that the ledger row cannot be written; leave it read-write"
 
 # The role that has logged in, and no object of the patch in the way of one of PostgreSQL's own name. Until COMMIT.
 OWN_AGAIN = ("SET LOCAL SESSION AUTHORIZATION DEFAULT; SET LOCAL ROLE NONE; "
@@ -64,9 +66,14 @@ async def put_back(node: Node, *, first: str = "") -> str:
 
     Raises NodeError.
     """
-    (seen,) = (await node.execute(f"{first}{_resets(node)}{SEE}")).rows
+    (seen,) = (await node.execute(f"{first}{resets(node)}{SEE}")).rows
+    return objection(seen)
+
+
+def objection(seen: Row) -> str:
+    """What the row of SEE says that cannot be put back, or an empty string."""
     if not seen["writes"]:
-        return "the transaction has been made read-only, so that the ledger row cannot be written; leave it read-write"
+        return READ_ONLY
     if not seen["alone"]:
         return "the deployment lock has been given up, and another deployment has taken it; unlock only what you locked"
     return ""
@@ -74,9 +81,10 @@ async def put_back(node: Node, *, first: str = "") -> str:
 
 async def put_timeouts_back(node: Node, *, first: str = "") -> str:
     """The same where nothing will be recorded and no deployment lock is held: nothing stands against it."""
-    await node.execute(f"{first}{_resets(node)}")
+    await node.execute(f"{first}{resets(node)}")
     return ""
 
 
-def _resets(node: Node) -> str:
+def resets(node: Node) -> str:
+    """SQL that puts our timeouts back."""
     return "".join(f"RESET {name}; " for name, since in TIMEOUTS.items() if node.server_version >= since)

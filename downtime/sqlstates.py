@@ -6,6 +6,7 @@ Source: PostgreSQL documentation, appendix A, "PostgreSQL Error Codes".
 from __future__ import annotations
 
 ACTIVE_SQL_TRANSACTION = "25001"  # the statement cannot run inside a transaction block
+READ_ONLY_SQL_TRANSACTION = "25006"
 INSUFFICIENT_PRIVILEGE = "42501"
 UNDEFINED_TABLE = "42P01"
 UNDEFINED_COLUMN = "42703"

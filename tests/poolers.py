@@ -51,9 +51,13 @@ def paused(pooler: PgBouncer) -> set[str]:
     return {row["name"] for row in pooler.admin("SHOW DATABASES") if row["paused"]}
 
 
-def login_retry(pooler: PgBouncer) -> str:
-    (value,) = [row["value"] for row in pooler.admin("SHOW CONFIG") if row["key"] == "server_login_retry"]
+def setting(pooler: PgBouncer, name: str) -> str:
+    (value,) = [row["value"] for row in pooler.admin("SHOW CONFIG") if row["key"] == name]
     return str(value)
+
+
+def login_retry(pooler: PgBouncer) -> str:
+    return setting(pooler, "server_login_retry")
 
 
 def waiting(pooler: PgBouncer) -> int:

@@ -1,4 +1,4 @@
-"""Which tests stay together when the suite runs side by side (`pytest -n`): those that share a sandbox that is costly.
+"""Which tests stay together when the suite runs side by side (`pytest -n`): those that share servers that are costly.
 
 pytest-xdist has `--dist loadgroup` for this; with the pinned pytest it finds no group.
 """
@@ -14,9 +14,13 @@ ALONE = ("test_faults.py", "test_chance.py")  # a world for each gate
 SURROUNDED = ", surrounded"                   # at the end of the ids of those in worlds with a pooler and a standby
 OWN = ("test_hostile_patches.py", "test_history.py")  # a world or a demo of its own
 STAGE = "stage"
+STANDBYS = "standbys"  # a primary and two standbys of each version: half a minute to make
+BESIDE_STANDBYS = ("test_replicas.py", "test_replicas_serving.py", "test_outage_replicas.py", "test_failover.py",
+                   "test_standby_check.py")
 # What takes longest begins first; the small ones, which mostly wait, fill what is left.
 LONGEST_FIRST = (*(f"test_faults.py {gate}" for gate in ("hold", "refuse")), STAGE,
-                 *(f"test_chance.py {gate}" for gate in ("hold", "refuse")), f"test_faults.py{SURROUNDED}", *OWN)
+                 *(f"test_chance.py {gate}" for gate in ("hold", "refuse")), f"test_faults.py{SURROUNDED}", *OWN,
+                 STANDBYS)
 
 
 class TogetherOnOneSandbox(LoadScopeScheduling):  # type: ignore[misc]
@@ -31,7 +35,7 @@ def sandbox_of(nodeid: str) -> str:
     path, _, rest = nodeid.partition("::")
     folder, _, file = path.rpartition("/")
     if not folder.endswith("end_to_end"):
-        return nodeid
+        return STANDBYS if file in BESIDE_STANDBYS else nodeid
     if file in ALONE:
         name = rest.rstrip("]")
         if name.endswith(SURROUNDED):

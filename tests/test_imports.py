@@ -1,4 +1,5 @@
-"""Imports run one way: master.cfg → master → steps → downtime. `demo` may use any; only tests use `demo`."""
+"""Imports run one way: master.cfg → master → steps → downtime. `demo` may use any, `bench` that too; only tests use
+them."""
 
 from __future__ import annotations
 
@@ -9,14 +10,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("downtime", "steps", "master", "demo")
+PACKAGES = ("downtime", "steps", "master", "demo", "bench")
 
 # what the modules of a package may not import
 FORBIDDEN = {
-    "downtime": {"steps", "master", "demo", "tests", "buildbot"},
-    "steps": {"master", "demo", "tests"},
-    "master": {"demo", "tests"},
-    "demo": {"tests"},
+    "downtime": {"steps", "master", "demo", "bench", "tests", "buildbot"},
+    "steps": {"master", "demo", "bench", "tests"},
+    "master": {"demo", "bench", "tests"},
+    "demo": {"bench", "tests"},
+    "bench": {"tests"},
 }
 
 # libraries that one module alone may know

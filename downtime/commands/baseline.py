@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from downtime import deployment_lock, deployments, errors, ledger
@@ -41,14 +41,14 @@ async def run(context: Context, arguments: argparse.Namespace) -> ExitStatus:
     last = deployments.find(inventory, arguments.patch, context.settings, commit)
     had = await ledgers.read(environment, reactor=context.reactor)
     lacking = {name: to_record(inventory, last, entries) for name, entries in had.items()}
-    any_lacking = [patch for patch in inventory.patches if any(patch in patches for patches in lacking.values())]
+    any_lacking = _in_any(inventory, lacking)
     where = _where(environment, sum(map(bool, lacking.values())))
     if any_lacking:
         context.confirm(f"Record {_count(any_lacking)} ({listing([patch.id for patch in any_lacking])}) as applied to "
                         f"{environment.name} ({where}), without running them?", agreed=arguments.yes)
     recorded = {member.member: await _record(context, member, inventory, last) if lacking[member.member] else ()
                 for member in environment.members()}
-    written = [patch for patch in inventory.patches if any(patch in patches for patches in recorded.values())]
+    written = _in_any(inventory, recorded)
     context.output.answer(
         f"{_count(written)} recorded as applied to {environment.name} ({where})"
         + "".join(f"\n  {patch.id}" for patch in written),
@@ -56,6 +56,12 @@ async def run(context: Context, arguments: argparse.Namespace) -> ExitStatus:
         recorded=[patch.id for patch in written],
         databases={name: [patch.id for patch in patches] for name, patches in recorded.items()})
     return ExitStatus.DONE
+
+
+def _in_any(inventory: Inventory, of_databases: Mapping[str, Sequence[Patch]]) -> list[Patch]:
+    """The patches of at least one database, in their order."""
+    ids = {patch.id for patches in of_databases.values() for patch in patches}
+    return [patch for patch in inventory.patches if patch.id in ids]
 
 
 def _where(environment: Environment, lacking: int) -> str:

@@ -65,10 +65,10 @@ def in_all(ledgers: Ledgers) -> tuple[ledger.Entry, ...]:
 
 def half_way(ledgers: Ledgers, inventory: Inventory) -> Mapping[str, tuple[str, ...]]:
     """By patch, in order: which databases lack what others have. Pure."""
-    plans = {name: plan(inventory, entries).pending for name, entries in ledgers.items()}
-    lacking = {patch.id: tuple(name for name, pending in plans.items() if patch in pending)
+    pending = {name: {patch.id for patch in plan(inventory, entries).pending} for name, entries in ledgers.items()}
+    lacking = {patch.id: tuple(name for name, ids in pending.items() if patch.id in ids)
                for patch in inventory.patches}
-    return {patch: names for patch, names in lacking.items() if 0 < len(names) < len(plans)}
+    return {patch: names for patch, names in lacking.items() if 0 < len(names) < len(pending)}
 
 
 def plan_of(ledgers: Ledgers, inventory: Inventory) -> Plan:

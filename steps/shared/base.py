@@ -11,6 +11,7 @@ RETRY: Buildbot then builds the request again after the restart, and it waits fo
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -29,6 +30,8 @@ from downtime.settings import Environment, Settings
 from steps.shared import happenings, services, wording
 from steps.shared.names import Property, ServiceName
 from steps.shared.results import CANCELLED, FAILURE, RETRY
+
+READ_AGAIN = 3  # times; more: a server that ends every session would be asked for ever
 
 
 class RunbookStep(BuildStep):  # type: ignore[misc]
@@ -189,10 +192,17 @@ class RunbookStep(BuildStep):  # type: ignore[misc]
 
         Raises MembersUnreadable, or of a single database what `read_ledger` raises.
         """
-        had = await ledgers.read(environment, reactor=self.master.reactor)
+        had = await self._ledgers(environment)
         if environment.name == "production":
             self._note_found(ledgers.in_all(had))
         return ledgers.plan_of(had, inventory)
+
+    async def _ledgers(self, environment: Environment) -> ledgers.Ledgers:
+        """An outage that begins meanwhile ends everybody's sessions, this one too: a decision was lost by that."""
+        for _ in range(READ_AGAIN):
+            with suppress(errors.ConnectionLost):
+                return await ledgers.read(environment, reactor=self.master.reactor)
+        return await ledgers.read(environment, reactor=self.master.reactor)
 
     def _note_found(self, entries: Sequence[ledger.Entry]) -> None:
         """What was applied from a terminal, or before there was a journal."""

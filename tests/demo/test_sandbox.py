@@ -14,9 +14,9 @@ from typing import Any
 import psycopg2
 import pytest
 
-from demo import contest, pictures, upkeep
+from demo import pictures, upkeep
 from demo.application import APPLICATION
-from demo.companions import ROOT, Probe
+from demo.companions import ROOT
 from demo.sandbox import DATABASE, Sandbox, SandboxError, clear
 from demo.servers import Server
 from downtime.settings import load
@@ -168,20 +168,6 @@ def _first_line(path: Path) -> str:
     while not (text := path.read_text()) and time.monotonic() < deadline:
         time.sleep(0.05)
     return text
-
-
-def test_the_shell_script_we_are_measured_against_deploys_and_reopens(sandbox: Sandbox) -> None:
-    """A contender that does not do its job would be easily beaten."""
-    probe = Probe(sandbox.target("app"))
-    try:
-        contest.run_runbook(sandbox, "patch-9999-0", probe)
-    finally:
-        probe.stop()
-    said = sandbox.servers["production"].admin_sql(
-        "SELECT obj_description('account'::regclass), datconnlimit FROM pg_database WHERE datname = 'app'",
-        database=DATABASE)
-
-    assert said == [("benchmark, patch-9999-0", -1)]
 
 
 def test_the_servers_want_the_password(sandbox: Sandbox) -> None:

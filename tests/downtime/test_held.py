@@ -13,6 +13,7 @@ from twisted.internet import reactor
 from downtime import errors, held
 from downtime.held import Holding, Kind
 from downtime.node import Node
+from downtime.parallel import in_parallel
 from downtime.pooler import Pause
 from downtime.target import Target
 from tests.builders import a_node
@@ -23,7 +24,8 @@ STANDBY = Target(dsn="postgresql://patcher@127.0.0.1:2/app", password="a secret 
 
 
 def a_pause(**given: Any) -> Pause:
-    return Pause(**{"console": CONSOLE, "databases": ("app", 'o"dd'), "ended": False, "login_retry": "15", **given})
+    return Pause(**{"console": CONSOLE, "databases": ("app", 'o"dd'), "ended": False, "login_retry": "15",
+                    "min_pool_size": "0", **given})
 
 
 def two_holdings(*, by: str = "by a test") -> tuple[Holding, Holding]:
@@ -54,6 +56,16 @@ async def test_what_is_written_is_read_by_others_and_removed(each_database: Data
     assert all(each.since is not None and each.since.tzinfo is not None for each in read)
     assert [each.kind for each in left] == [Kind.REPLAY]
     assert in_the_end == ()
+
+
+async def test_rows_are_removed_side_by_side_over_one_session(database: Database) -> None:
+    """Two poolers go on at once: one removal's COMMIT must not end the other's transaction, nor a ROLLBACK undo it."""
+    async with a_session(database) as node:
+        await held.write(node, two_holdings())
+        node.notices.take()
+        await in_parallel(held.remove(node, [each]) for each in two_holdings())
+
+        assert (await held.read(node), node.notices.take()) == ((), [])
 
 
 async def test_no_password_is_written(database: Database) -> None:

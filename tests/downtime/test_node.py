@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.main import CONNECTION_DONE
 from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 
 from demo.proxy import Proxy
@@ -489,3 +490,13 @@ async def test_what_the_patch_makes_of_the_session_is_known_without_asking(datab
 
     assert states == [("on", "UTF8", False), ("off", "UTF8", False), ("off", "LATIN1", False), ("on", "UTF8", False),
                       ("on", "UTF8", True), ("on", "UTF8", True)]
+
+
+async def test_an_attempt_that_has_timed_out_is_forgotten() -> None:
+    """Every rehearsal tries a closed gate; its frames, evidence and all, stayed in Twisted's one exception for good."""
+    CONNECTION_DONE.__traceback__ = None
+    with a_deaf_listener() as port, pytest.raises(errors.DeadlineExceeded):
+        await connect(Target(dsn=f"postgresql://nobody@127.0.0.1:{port}/x"), application_name="test",
+                      connect_seconds=0.05)
+
+    assert CONNECTION_DONE.__traceback__ is None

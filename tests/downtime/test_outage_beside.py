@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +19,16 @@ from downtime.phases import Phase
 from downtime.settings.cluster import Replicas
 from tests.builders import a_deployment, no_objections, pause
 from tests.databases import Database
-from tests.downtime.outages import GATES, SLEEPING, assert_nothing_is_left, is_recorded, lets_in, prepared, some_rules
+from tests.downtime.outages import (
+    GATES,
+    SLEEPING,
+    assert_nothing_is_left,
+    in_mid_patch,
+    is_recorded,
+    lets_in,
+    prepared,
+    some_rules,
+)
 
 
 class AFailingGate(gate.Hold):
@@ -77,6 +87,18 @@ async def test_what_cannot_be_written_down_does_not_keep_a_database_closed(kind:
     assert report.error is not None
     assert "No space left on device" in str(report.error)
     assert_nothing_is_left(database)
+
+
+async def test_what_was_there_before_is_not_searched_for_garbage(database: Database) -> None:
+    """A full collection in a large buildmaster stops it for longer than a trivial patch takes, with the gate closed."""
+    async with prepared(database, SLEEPING) as outage:
+        running = await in_mid_patch(outage)
+        frozen = gc.get_freeze_count()
+        outage.abort("seen enough")
+        await running
+
+    assert frozen > 1000
+    assert gc.get_freeze_count() == 0
 
 
 async def test_a_watcher_that_fails_changes_nothing(database: Database) -> None:

@@ -19,7 +19,7 @@ from downtime.poolers import Poolers
 from downtime.target import Target
 from tests.builders import until
 from tests.databases import Database
-from tests.poolers import MakePooler, console_of, login_retry, paused, settings_of, waiting
+from tests.poolers import MakePooler, console_of, login_retry, paused, setting, settings_of, waiting
 
 
 async def paused_by_a_dead_run(bouncer: PgBouncer, database: Database) -> Pause:
@@ -81,12 +81,25 @@ async def test_what_somebody_else_has_paused_stays_paused(bouncer: PgBouncer, da
 
 
 async def test_a_setting_that_a_dead_run_has_lowered_is_given_back(bouncer: PgBouncer, database: Database) -> None:
-    """It died between lowering `server_login_retry` and giving it back."""
-    pause = await paused_by_a_dead_run(bouncer, database)
+    """It died between lowering one and giving it back."""
+    pause = replace(await paused_by_a_dead_run(bouncer, database), min_pool_size="3")
     bouncer.admin("SET server_login_retry = '0.05'")
+    bouncer.admin("SET min_pool_size = '0'")
     await pooler.undo(pause, reactor=reactor)
 
-    assert login_retry(bouncer) == "15"
+    assert (login_retry(bouncer), setting(bouncer, "min_pool_size")) == ("15", "3")
+
+
+@pytest.mark.parametrize(("servers", "idle", "logging_in", "waiting", "expected"), [
+    (3, 3, 0, 0, False), (3, 3, 1, 0, True), (3, 1, 0, 0, True), (3, 2, 0, 1, True), (20, 0, 0, 99, False),
+    (0, 0, 0, 0, False)])
+def test_a_pool_short_of_connections_is_about_to_log_in(
+        servers: int, idle: int, logging_in: int, waiting: int, expected: bool) -> None:
+    """A pause at that moment would cut the login; one that has all it may have begins none, whoever waits."""
+    pool = pooler.Pool(database="app", user="app", mode="transaction", waiting=waiting, servers=servers, idle=idle,
+                       logging_in=logging_in)
+
+    assert pool.may_log_in(20) is expected
 
 
 async def test_a_value_that_somebody_else_has_set_stays(bouncer: PgBouncer, database: Database) -> None:
@@ -189,7 +202,7 @@ async def test_clients_that_wait_are_seen_through(bouncer: PgBouncer, database: 
 def test_what_is_written_down_has_no_password() -> None:
     """It goes into a table; whoever undoes has the password from the settings."""
     target = Target(dsn="host=db2 dbname=pgbouncer user=admin", password="console-secret")
-    pause = Pause(console=target, databases=("app", "reports"), ended=True, login_retry="15")
+    pause = Pause(console=target, databases=("app", "reports"), ended=True, login_retry="15", min_pool_size="0")
     written = json.dumps(pause.to_json())
 
     assert "console-secret" not in written + repr(pause)

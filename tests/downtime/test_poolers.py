@@ -22,8 +22,10 @@ from tests.poolers import (
     Callers,
     MakePooler,
     console_of,
+    leads_to,
     login_retry,
     paused,
+    setting,
     settings_of,
     waiting,
 )
@@ -50,6 +52,35 @@ async def test_hundreds_of_clients_wait_and_see_no_error(
 
     assert (sessions, clients.errors, paused(pooler)) == ([(0,)], [], set())
     assert login_retry(pooler) == "15"
+
+
+async def test_a_pool_that_keeps_a_minimum_of_connections_throws_nobody_out(
+        make_pooler: MakePooler, database: Database, callers: Callable[..., Callers]) -> None:
+    """It begins logins while it is paused, which are cut; clients that asked as it went on were thrown out."""
+    pooler = make_pooler({database.name: database}, min_pool_size="3")
+    clients = callers(pooler.dsn(user="app", database=database.name), 400, rest_seconds=1.0)
+    await until(lambda: clients.calls > 500, "all clients work")
+    poolers = poolers_of(database, pooler)
+    await poolers.prepare()
+    await poolers.pause()
+    meanwhile = setting(pooler, "min_pool_size")
+    await for_a_moment(0.7)  # the pooler looks after its pools every 0.33 s
+    calls = clients.calls
+    await poolers.resume()
+    await until(lambda: clients.calls > calls + 400, "all clients go on")
+    poolers.close()
+
+    assert (clients.errors, meanwhile, setting(pooler, "min_pool_size")) == ([], "0", "3")
+
+
+async def test_a_minimum_that_cannot_be_lowered_is_told(make_pooler: MakePooler, database: Database) -> None:
+    """One of an entry of pgbouncer.ini: an operator learns before the outage what it may cost."""
+    pooler = make_pooler({}, more={database.name: leads_to(database, min_pool_size="3")})
+    poolers = poolers_of(database, pooler)
+    lines = await poolers.prepare()
+    poolers.close()
+
+    assert [line for line in lines if f'"{database.name}" has a min_pool_size of its own' in line]
 
 
 async def test_an_open_transaction_refuses_the_deployment_by_name(pooler: PgBouncer, database: Database) -> None:

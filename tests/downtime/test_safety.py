@@ -115,6 +115,22 @@ async def test_a_given_up_deployment_lock_is_taken_again(database: Database) -> 
     assert holder["pid"] == node.pid
 
 
+@pytest.mark.parametrize("rest", ["", "\nSELECT 1;"])
+async def test_a_transaction_made_read_only_is_told_as_what_it_is(rest: str, database: Database) -> None:
+    """The ledger row could not be written; told by the server alone, nobody would know what to change."""
+    read_only = "SELECT set_config('transaction_read_only', 'on', true);"
+    deployment = a_deployment(sql=f"CREATE TABLE added (id int);\n{read_only}{rest}")
+    node = await a_patcher(database)
+    try:
+        await deployment_lock.take(node)
+        with pytest.raises(PatchFailed, match="line 2: the transaction has been made read-only"):
+            await apply(node, deployment)
+    finally:
+        node.close()
+
+    assert database.admin_sql("SELECT to_regclass('added')") == [(None,)]
+
+
 @pytest.fixture
 def another_deployer(database: Database) -> Iterator[threading.Thread]:
     """Waits for the deployment lock and keeps it once it has it."""

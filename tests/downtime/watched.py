@@ -36,7 +36,8 @@ BYSTANDER = ["sleep", "60"]
 
 
 def a_pause(pooler: PgBouncer, database: Database) -> Pause:
-    return Pause(console=console_of(pooler), databases=(database.name,), ended=False, login_retry=LOGIN_RETRY)
+    return Pause(console=console_of(pooler), databases=(database.name,), ended=False, login_retry=LOGIN_RETRY,
+                 min_pool_size="0")
 
 
 def rows(database: Database) -> list[tuple[Any, ...]]:

@@ -176,7 +176,7 @@ def test_what_a_dead_run_left_paused_exits_with_4_until_it_goes_on(make_project:
     settings["environments"]["production"]["poolers"] = [pooler.dsn(user=ADMINISTRATOR, database=CONSOLE)]
     (project.folder / "settings.yaml").write_text(yaml.safe_dump(settings))
     project.land(patch_1="SELECT 1;")
-    pause = Pause(console=console_of(pooler), databases=("app",), ended=False, login_retry="15")
+    pause = Pause(console=console_of(pooler), databases=("app",), ended=False, login_retry="15", min_pool_size="0")
     project.production.admin_sql('INSERT INTO fastdowntime.held (kind, place, undo, "by") VALUES (%s, %s, %s, %s)', (
         "pooler", pause.console.label, json.dumps(pause.to_json()), "by backend 1 of 12:00:00"))
     pooler.admin("PAUSE app")

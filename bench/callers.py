@@ -1,10 +1,10 @@
 """Clients that call a database again and again and note how long each call took, in a process of their own.
 
-    python -m demo.callers --kept 500 --rest 0.5
+    python -m bench.callers --kept 500 --rest 0.5
 
 connects to CALLERS_DSN. `--kept` clients stay connected, `--fresh` ones connect for every call. A call that fails is
-counted and made anew at once; its time goes on. Each line on standard input is answered with one line of JSON: what was
-seen since the last one. It ends with the input.
+counted and made anew after 0.1 s; its time goes on. Each line on standard input is answered with one line of JSON: what
+was seen since the last one. It ends with the input.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from demo.companions import Companion
 from downtime.probing import classify
 
 STATEMENT = "SELECT count(*) FROM account"
-AGAIN_SECONDS = 0.01
+AGAIN_SECONDS = 0.1
 
 
 @dataclass(slots=True, kw_only=True)
@@ -37,27 +37,60 @@ class Seen:
     refused: dict[str, int] = field(default_factory=dict)     # of attempts to connect
     longest_call_seconds: float = 0.0
     longest_gap_seconds: float = 0.0  # between two calls that succeeded, whoever made them
+    waiting_seconds: float = 0.0      # of the call, among those without an answer, that was begun first
+
+
+class Watch:
+    """What all of them see. Instants are of the monotonic clock."""
+
+    def __init__(self) -> None:
+        self._seen = Seen()
+        self._answered_at = time.monotonic()
+        self._begun: dict[Caller, float] = {}
+
+    def begins(self, caller: Caller) -> None:
+        self._begun[caller] = time.monotonic()
+
+    def failed(self, error: psycopg2.Error, *, connected: bool) -> None:
+        where = self._seen.errors if connected else self._seen.refused
+        state = classify(error)
+        where[state] = where.get(state, 0) + 1
+
+    def succeeded(self, caller: Caller) -> None:
+        now = time.monotonic()
+        self._seen.calls += 1
+        self._seen.longest_call_seconds = max(self._seen.longest_call_seconds, now - self._begun.pop(caller))
+        self._seen.longest_gap_seconds = max(self._seen.longest_gap_seconds, now - self._answered_at)
+        self._answered_at = now
+
+    def look(self) -> Seen:
+        """Since the last look."""
+        now = time.monotonic()
+        seen, self._seen, self._answered_at = self._seen, Seen(), now
+        seen.waiting_seconds = now - min(self._begun.values(), default=now)
+        return seen
 
 
 class Caller:
     """One client."""
 
-    def __init__(self, dsn: str, seen: list[Seen], ends: list[float], *, rest_seconds: float) -> None:
-        self._dsn, self._seen, self._ends, self._rest_seconds = dsn, seen, ends, rest_seconds
+    def __init__(self, dsn: str, watch: Watch, *, rest_seconds: float) -> None:
+        self._dsn, self._watch, self._rest_seconds = dsn, watch, rest_seconds
         self._connection: Any = None
 
     def steps(self, *, keeps: bool) -> Steps:
         """For ever."""
         while True:
-            began = time.monotonic()
+            self._watch.begins(self)
             while True:
                 try:
                     yield from self._call()
                     break
                 except psycopg2.Error as error:
-                    self._failed(error)
+                    self._watch.failed(error, connected=self._connection is not None)
+                    self._hang_up()
                     yield AGAIN_SECONDS
-            self._succeeded(time.monotonic() - began)
+            self._watch.succeeded(self)
             if not keeps:
                 self._hang_up()
             yield self._rest_seconds * random.uniform(0.5, 1.5)  # those that waited together do not call together
@@ -69,41 +102,27 @@ class Caller:
             self._connection = connection
         yield from execute(self._connection, STATEMENT)
 
-    def _failed(self, error: psycopg2.Error) -> None:
-        where = self._seen[0].refused if self._connection is None else self._seen[0].errors
-        state = classify(error)
-        where[state] = where.get(state, 0) + 1
-        self._hang_up()
-
-    def _succeeded(self, seconds: float) -> None:
-        seen, now = self._seen[0], time.monotonic()
-        seen.calls += 1
-        seen.longest_call_seconds = max(seen.longest_call_seconds, seconds)
-        seen.longest_gap_seconds = max(seen.longest_gap_seconds, now - self._ends[0])
-        self._ends[0] = now
-
     def _hang_up(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
 
-def answer(loop: Loop, seen: list[Seen], ends: list[float]) -> Steps:
+def answer(loop: Loop, watch: Watch) -> Steps:
     """One line for each line; the end of the input ends the loop."""
     while True:
         yield Ready(STDIN, selectors.EVENT_READ)
         if not os.read(STDIN, 100):
             loop.ended = True
             return
-        print(json.dumps(asdict(seen[0])), flush=True)
-        seen[0], ends[0] = Seen(), time.monotonic()
+        print(json.dumps(asdict(watch.look())), flush=True)
 
 
 class Callers:
     """Such a process, from outside."""
 
     def __init__(self, dsn: str, *, kept: int = 0, fresh: int = 0, rest_seconds: float = 0.02) -> None:
-        self._companion = Companion("demo.callers", "--kept", str(kept), "--fresh", str(fresh),
+        self._companion = Companion("bench.callers", "--kept", str(kept), "--fresh", str(fresh),
                                     "--rest", str(rest_seconds), CALLERS_DSN=dsn)
 
     def seen(self) -> Seen:
@@ -120,12 +139,12 @@ def main() -> None:
     parser.add_argument("--fresh", type=int, default=0)
     parser.add_argument("--rest", type=float, default=0.02, metavar="SECONDS", help="of a client between two calls")
     given = parser.parse_args()
-    loop, seen, ends = Loop(), [Seen()], [time.monotonic()]
+    loop, watch = Loop(), Watch()
     number = given.kept + given.fresh
     for index in range(number):
-        caller = Caller(os.environ["CALLERS_DSN"], seen, ends, rest_seconds=given.rest)
+        caller = Caller(os.environ["CALLERS_DSN"], watch, rest_seconds=given.rest)
         loop.add(caller.steps(keeps=index < given.kept), after_seconds=given.rest * index / number)
-    loop.add(answer(loop, seen, ends))
+    loop.add(answer(loop, watch))
     loop.run()
 
 

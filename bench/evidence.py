@@ -1,6 +1,6 @@
 """What the evidence costs: the same patches with and without a footprint of each statement, in turns, rolled back.
 
-As a module it is a process of its own (`python -m demo.evidence_cost ROUNDS`, the connection string in EVIDENCE_DSN,
+As a module it is a process of its own (`python -m bench.evidence ROUNDS`, the connection string in EVIDENCE_DSN,
 the password in PGPASSWORD), for it needs a reactor. It says the figures as one line of JSON.
 """
 
@@ -10,16 +10,17 @@ import json
 import os
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from time import monotonic
 from typing import Any
 
 from twisted.internet import task
 from twisted.internet.defer import Deferred
 
-from demo import application
+from bench.database import a_database
+from bench.figures import MILLISECONDS, Section, Verdict, spread, table
+from bench.setup import Setup
 from demo.companions import Companion
-from demo.sandbox import Sandbox
 from downtime import apply, safety
 from downtime.ledger import Origin
 from downtime.measuring import Measuring
@@ -32,6 +33,9 @@ MOST_SECONDS = 300.0    # for all rounds
 TRIVIAL_GOAL_MS = 20.0
 PART_GOAL = 0.05        # of a patch of about a second
 ROWS = 150_000          # make the second patch take about one second
+TRIVIAL_NAME, LONG_NAME = "trivial", "of a second"
+
+Seconds = Mapping[str, Sequence[float]]  # round by round: `without`, `with`, and of that `measuring`
 
 TRIVIAL = "ALTER TABLE account ADD COLUMN measured int;"
 OF_A_SECOND = f"""
@@ -46,44 +50,49 @@ DELETE FROM measured WHERE id > {ROWS // 2};
 """
 
 
-def cost(sandbox: Sandbox, rounds: int) -> str:
-    """The figures in Markdown. Raises CompanionError."""
-    target = sandbox.target(application.PATCHER, "staging")
-    companion = Companion("demo.evidence_cost", str(rounds), EVIDENCE_DSN=target.dsn, PGPASSWORD=target.password or "")
-    try:
-        answer = json.loads(companion.listen(MOST_SECONDS))
-    finally:
-        companion.stop()
-    return table(answer["trivial"], answer["of a second"])
+def measure(setup: Setup) -> Section:
+    """Raises ServerError, CompanionError."""
+    rounds = 1 if setup.quick else setup.rounds
+    with a_database(setup.folder / "server", gate="refuse") as database:
+        target = database.target
+        companion = Companion("bench.evidence", str(rounds), EVIDENCE_DSN=target.dsn, PGPASSWORD=target.password or "")
+        try:
+            answer = json.loads(companion.listen(MOST_SECONDS))
+        finally:
+            companion.stop()
+    setup.tell(f"rounds of each patch: {rounds}")
+    return section(answer[TRIVIAL_NAME], answer[LONG_NAME])
 
 
-def table(trivial: dict[str, list[float]], long: dict[str, list[float]]) -> str:
-    """Medians, in milliseconds, side by side."""
-    rows = [_row("trivial", trivial), _row("of about a second", long)]
-    added = statistics.median(trivial["measuring"]) * 1000
+def section(trivial: Seconds, long: Seconds) -> Section:
+    """Side by side; pure."""
+    added = statistics.median(trivial["measuring"]) * MILLISECONDS
     part = statistics.median(long["measuring"]) / statistics.median(long["without"])
-    return "\n".join([
-        "| patch | not measured, ms | measured, ms | ratio | of it measuring, ms |",
-        "|---|---:|---:|---:|---:|", *rows, "",
-        f"Median of {len(trivial['with'])} rounds in turns. Evidence costs a trivial patch {added:.1f} ms (goal: under"
-        f" {TRIVIAL_GOAL_MS:g} ms, {_verdict(met=added < TRIVIAL_GOAL_MS)}) and one of about a second {part:.1%} (goal:"
-        f" under {PART_GOAL:.0%}, {_verdict(met=part < PART_GOAL)})."])
+    return Section(
+        title="What the evidence costs",
+        text="\n\n".join([
+            table(["patch", "not measured, ms", "measured, ms", "ratio", "of it measuring, ms"],
+                  [_row("trivial", trivial), _row("of about a second", long)]),
+            f"Median (quartiles) of {len(trivial['with'])} rounds in turns: the statements of a patch with and without"
+            " a footprint of each, in fresh sessions, rolled back. Only rehearsals measure: no production outage has"
+            " this cost."]),
+        verdicts=(
+            Verdict(goal="what evidence adds to a trivial patch", measured=added, limit=TRIVIAL_GOAL_MS, unit="ms"),
+            Verdict(goal="what evidence adds to a patch of about a second, as a part of it", measured=part,
+                    limit=PART_GOAL)))
 
 
-def _row(name: str, seconds: dict[str, list[float]]) -> str:
-    without, measured, measuring = (statistics.median(seconds[each]) * 1000
-                                    for each in ("without", "with", "measuring"))
-    return f"| {name} | {without:.1f} | {measured:.1f} | {measured / without:.2f} | {measuring:.1f} |"
+def _row(name: str, seconds: Seconds) -> list[str]:
+    without, measured, measuring = ([each * MILLISECONDS for each in seconds[run]]
+                                    for run in ("without", "with", "measuring"))
+    ratio = statistics.median(measured) / statistics.median(without)
+    return [name, spread(without), spread(measured), f"{ratio:.2f}", spread(measuring)]
 
 
-def _verdict(*, met: bool) -> str:
-    return "met" if met else "missed"
-
-
-async def measure(target: Target, rounds: int, reactor: Any) -> dict[str, dict[str, list[float]]]:
+async def in_turns(target: Target, rounds: int, reactor: Any) -> dict[str, dict[str, list[float]]]:
     """Seconds of each run: `without`, `with`, and what of that was spent `measuring`."""
     figures: dict[str, dict[str, list[float]]] = {}
-    for name, sql in (("trivial", TRIVIAL), ("of a second", OF_A_SECOND)):
+    for name, sql in ((TRIVIAL_NAME, TRIVIAL), (LONG_NAME, OF_A_SECOND)):
         seconds: dict[str, list[float]] = {"without": [], "with": [], "measuring": []}
         for _ in range(rounds):
             seconds["without"].append((await _run(target, sql, reactor, measured=False))[0])
@@ -122,7 +131,7 @@ async def _apply(patcher: Node, sql: str, measuring: Measuring | None) -> None:
 
 async def _main(reactor: Any, arguments: Sequence[str]) -> None:
     (rounds,) = arguments
-    print(json.dumps(await measure(Target(dsn=os.environ["EVIDENCE_DSN"]), int(rounds), reactor)), flush=True)
+    print(json.dumps(await in_turns(Target(dsn=os.environ["EVIDENCE_DSN"]), int(rounds), reactor)), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""What clients see of a downtime behind a pooler and beside standbys, and how soon a dead deployer's pause is undone.
+"""What readers of standbys see of a downtime, how soon a dead deployer's pause is undone, and many databases.
 
-`python -m demo.cluster_cost [ROUNDS]` makes servers, standbys and a pooler of its own, measures, prints Markdown with
+`python -m bench.cluster [ROUNDS]` makes servers, standbys and a pooler of its own, measures, prints Markdown with
 the goal beside each figure, and removes them. It judges nothing by its exit status: a busy machine is no failure.
-`--deploy` is for itself: the deployer that is killed.
+`--deploy` is for itself: the deployer that is killed. What clients behind a pooler see is measured by `bench.pooler`.
 """
 
 from __future__ import annotations
@@ -12,30 +12,31 @@ import hashlib
 import json
 import os
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import psycopg2
-from psycopg2 import sql
 from twisted.internet import task
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
-from demo import application, fleet_cost
-from demo.callers import Callers, Seen
+from bench import fleet
+from bench.callers import Callers, Seen
+from bench.database import NAME, SPARED, Database, a_database
+from bench.figures import MILLISECONDS
+from bench.front import pooler_before
+from demo import application
 from demo.companions import ROOT
-from demo.installations import installations
 from demo.pgbouncer import PgBouncer
 from demo.processes import without_postgres_variables
-from demo.servers import LOOPBACK, Server
 from demo.standby import Standby
-from downtime import install, statements
+from downtime import statements
 from downtime.apply import Deployment
 from downtime.ledger import Origin
 from downtime.outage import Outage
@@ -45,69 +46,50 @@ from downtime.ready import Rules
 from downtime.settings.cluster import Pooler, Replicas
 from downtime.target import Target
 
-CLIENTS, DIRECT = 500, 20
-BETWEEN_CALLS_SECONDS = 1.0
 PATCH = "-- apply: cold\nALTER TABLE account ADD COLUMN c{number} int;\nSELECT pg_sleep({seconds});\n"
 PATCH_SECONDS = 1.0
 ROUNDS = 5
-SPARED = frozenset({"postgres"})
-DATABASE = "app"
-MILLISECONDS = 1000
-EXCESS_GOAL_MS = 100
 WATCHDOG_GOAL_MS = 250
 GAP_GOAL_MS = 300
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
     """A primary with a database, and what stands around it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.primary = Server.create(folder / "primary", installations()[0], settings={"max_connections": "200"})
-        self.primary.start()
-        self.primary.admin_sql(application.ROLES)
-        self.primary.admin_sql(sql.SQL("CREATE DATABASE {} OWNER {}").format(
-            sql.Identifier(DATABASE), sql.Identifier(application.PATCHER)))
-        self.primary.admin_sql(application.TABLES, database=DATABASE)
-        self.primary.admin_sql(install.script(DATABASE, application.PATCHER, "hold"), database=DATABASE)
-        self.standbys = [Standby.create_of(self.primary, folder / f"standby{number}") for number in (1, 2)]
-        for standby in self.standbys:
-            standby.start()
-            standby.await_replay_of(self.primary)
-        self.pooler = PgBouncer.create(
-            folder / "pooler", {DATABASE: f"host={LOOPBACK} port={self.primary.port} dbname={DATABASE}"},
-            passwords={application.APPLICATION: application.password_of(application.APPLICATION)},
-            settings={"auth_type": "plain", "max_client_conn": "1000", "default_pool_size": "20"})
-        self.pooler.start()
+    primary: Database
+    standbys: tuple[Standby, ...]
+    pooler: PgBouncer
 
-    def take_down(self) -> None:
-        self.pooler.destroy()
-        for server in (*self.standbys, self.primary):
-            server.destroy()
-
-    def dsn(self, server: Server | None = None) -> str:
-        """Where a client of a server connects."""
-        return (server or self.primary).dsn(user=application.APPLICATION, database=DATABASE,
-                                            password=application.password_of(application.APPLICATION))
-
-    @property
-    def target(self) -> Target:
-        """Where the patching role connects."""
-        return Target(dsn=self.primary.dsn(user=application.PATCHER, database=DATABASE),
-                      password=application.password_of(application.PATCHER))
+    def reader_dsn(self, standby: Standby) -> str:
+        """Where a client of a standby connects."""
+        return standby.dsn(user=application.APPLICATION, database=NAME,
+                           password=application.password_of(application.APPLICATION))
 
     @property
     def pooled_dsn(self) -> str:
-        return self.pooler.dsn(user=application.APPLICATION, database=DATABASE)
-
-    def settings_of_pooler(self) -> Pooler:
-        return a_pooler(self.pooler.console_dsn(), self.pooler.password_of())
+        return self.pooler.dsn(user=application.APPLICATION, database=NAME)
 
     def settings_of_standbys(self) -> Replicas:
         settings = Replicas.model_validate({"serve_reads": True, "servers": [
-            standby.dsn(user=application.PATCHER, database=DATABASE) for standby in self.standbys]})
+            standby.dsn(user=application.PATCHER, database=NAME) for standby in self.standbys]})
         settings.take_password(application.password_of(application.PATCHER))
         return settings
 
+
+@contextlib.contextmanager
+def a_site(folder: Path) -> Iterator[Site]:
+    """Everything runs; taken down whatever happens. Raises ServerError."""
+    with contextlib.ExitStack() as stack:
+        primary = stack.enter_context(a_database(folder / "primary"))
+        standbys = tuple(Standby.create_of(primary.server, folder / f"standby{number}") for number in (1, 2))
+        for standby in standbys:
+            stack.callback(standby.destroy)
+            standby.start()
+            standby.await_replay_of(primary.server)
+        pooler = pooler_before(primary.server, folder / "pooler")
+        stack.callback(pooler.destroy)
+        yield Site(primary=primary, standbys=standbys, pooler=pooler)
 
 
 def a_pooler(dsn: str, password: str) -> Pooler:
@@ -132,39 +114,6 @@ async def deploy(target: Target, rules: Rules, number: int, *, seconds: float) -
     return report
 
 
-async def behind_the_pooler(site: Site, rounds: int, reactor: Any) -> str:
-    """Hundreds of clients of the pooler, and some that connect to the server itself."""
-    pooled = Callers(site.pooled_dsn, kept=CLIENTS, rest_seconds=BETWEEN_CALLS_SECONDS)
-    direct = Callers(site.dsn(), fresh=DIRECT, rest_seconds=0.2)
-    rows = ["| round | patch, s | errors | longest call, s | beyond the patch, ms | direct: attempts to connect that"
-            " failed | direct: longest call, s |", "|---:|---:|---:|---:|---:|---:|---:|"]
-    excesses, failed = [], 0
-    try:
-        await task.deferLater(reactor, 3 * BETWEEN_CALLS_SECONDS, lambda: None)
-        pooled.seen(), direct.seen()
-        await task.deferLater(reactor, 2 * BETWEEN_CALLS_SECONDS, lambda: None)
-        usual = pooled.seen().longest_call_seconds
-        for number in range(1, rounds + 1):
-            pooled.seen(), direct.seen()
-            report = await deploy(site.target, Rules(spared=SPARED, poolers=(site.settings_of_pooler(),)), number,
-                                  seconds=PATCH_SECONDS)
-            await task.deferLater(reactor, 2 * BETWEEN_CALLS_SECONDS, lambda: None)
-            behind, beside = pooled.seen(), direct.seen()
-            excesses.append((behind.longest_call_seconds - report.patch_seconds) * MILLISECONDS)
-            failed += count(behind) + sum(beside.refused.values())
-            rows.append(f"| {number} | {report.patch_seconds:.3f} | {count(behind)} | {behind.longest_call_seconds:.3f}"
-                        f" | {excesses[-1]:.0f} | {sum(beside.refused.values())} | {beside.longest_call_seconds:.3f} |")
-    finally:
-        pooled.end()
-        direct.end()
-    return "\n".join([
-        f"{CLIENTS} clients behind PgBouncer (transaction pooling, 20 server connections), a call a second each, and"
-        f" {DIRECT} that connect for every call. Without a downtime the longest call was {usual:.3f} s.", "", *rows, "",
-        f"Errors: {failed} (goal 0, {verdict(failed == 0)}). Longest call beyond the patch, median:"
-        f" {statistics.median(excesses):.0f} ms (goal {EXCESS_GOAL_MS} ms,"
-        f" {verdict(statistics.median(excesses) <= EXCESS_GOAL_MS)})."])
-
-
 def count(seen: Seen) -> int:
     return sum(seen.errors.values()) + sum(seen.refused.values())
 
@@ -177,15 +126,15 @@ async def after_a_death(site: Site, rounds: int, reactor: Any) -> str:
     """From kill -9 of a deployer in mid-patch until a client of the pooler gets its answer."""
     waited = []
     for number in range(rounds):
-        process = subprocess.Popen([sys.executable, "-m", "demo.cluster_cost", "--deploy"], cwd=ROOT, text=True,
+        process = subprocess.Popen([sys.executable, "-m", "bench.cluster", "--deploy"], cwd=ROOT, text=True,
                                    stdin=subprocess.PIPE, stderr=subprocess.DEVNULL,
                                    env=without_postgres_variables())
         assert process.stdin is not None
         process.stdin.write(json.dumps({
-            "dsn": site.target.dsn, "password": site.target.password, "number": 1000 + number,
+            "dsn": site.primary.target.dsn, "password": site.primary.target.password, "number": 1000 + number,
             "console": site.pooler.console_dsn(), "console_password": site.pooler.password_of()}) + "\n")
         process.stdin.flush()
-        with contextlib.closing(psycopg2.connect(site.primary.superuser_dsn(DATABASE))) as watching:
+        with contextlib.closing(psycopg2.connect(site.primary.server.superuser_dsn(NAME))) as watching:
             watching.autocommit = True
             await in_mid_patch(watching, reactor)
             began = time.monotonic()
@@ -212,7 +161,7 @@ async def in_mid_patch(watching: Any, reactor: Any) -> None:
 
 async def all_undone(site: Site, reactor: Any) -> None:
     """Until the watchdog has taken its rows away: the next deployment would be refused."""
-    while site.primary.admin_sql("SELECT count(*) FROM fastdowntime.held", database=DATABASE) != [(0,)]:
+    while site.primary.admin_sql("SELECT count(*) FROM fastdowntime.held") != [(0,)]:
         await task.deferLater(reactor, 0.05, lambda: None)
 
 
@@ -225,14 +174,14 @@ def call_once(dsn: str) -> None:
 
 async def beside_standbys(site: Site, rounds: int, reactor: Any) -> str:
     """Readers of standbys that serve reads through the primary's outage."""
-    readers = [Callers(site.dsn(standby), fresh=2, rest_seconds=0.01) for standby in site.standbys]
+    readers = [Callers(site.reader_dsn(standby), fresh=2, rest_seconds=0.01) for standby in site.standbys]
     gaps, failed = [], 0
     try:
         await task.deferLater(reactor, 1.0, lambda: None)
         for number in range(rounds):
             for each in readers:
                 each.seen()
-            await deploy(site.target, Rules(spared=SPARED, replicas=site.settings_of_standbys()), 2000 + number,
+            await deploy(site.primary.target, Rules(spared=SPARED, replicas=site.settings_of_standbys()), 2000 + number,
                          seconds=PATCH_SECONDS)
             await task.deferLater(reactor, 0.5, lambda: None)
             seen = [each.seen() for each in readers]
@@ -248,15 +197,12 @@ async def beside_standbys(site: Site, rounds: int, reactor: Any) -> str:
 
 async def measure(folder: Path, rounds: int, reactor: Any) -> None:
     """Everything, printed as it comes."""
-    site = Site(folder)
-    try:
-        print(f"PostgreSQL {site.primary.installation.release}, gate `hold`, kick `all`.\n\n## Behind a pooler\n")
-        print(await behind_the_pooler(site, rounds, reactor), "\n\n## When the deployer dies\n", flush=True)
+    with a_site(folder) as site:
+        print(f"PostgreSQL {site.primary.server.installation.release}, gate `hold`, kick `all`.\n\n"
+              "## When the deployer dies\n")
         print(await after_a_death(site, rounds, reactor), "\n\n## Standbys that serve reads\n", flush=True)
         print(await beside_standbys(site, rounds, reactor), "\n\n## Many databases\n", flush=True)
-    finally:
-        site.take_down()
-    await fleet_cost.run(reactor, str(fleet_cost.MANY))
+    await fleet.run(reactor, str(fleet.MANY))
 
 
 async def main(reactor: Any, *arguments: str) -> None:

@@ -1,6 +1,6 @@
 """What waves save: a patch of about a second on N databases of one real server, one after another and five at a time.
 
-`python -m demo.fleet_cost [N]` makes a server of its own, deploys to it twice with gate "refuse", prints the figures in
+`python -m bench.fleet [N]` makes a server of its own, deploys to it twice with gate "refuse", prints the figures in
 Markdown and removes it. N is 50 unless given; allow a second and a half for each database.
 """
 

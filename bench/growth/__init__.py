@@ -1,0 +1,1 @@
+"""What it costs as the work grows: a module for each thing that grows."""
