@@ -34,7 +34,8 @@ bench: $(STAMP) ## measures outages beside those of other means, and all costs a
 bench-quick: $(STAMP) ## a small form of what has ratios, under two minutes, without a verdict
 	@$(BIN)/python -m bench --quick
 
-bench-cluster: $(STAMP) ## measures readers of standbys, how soon a dead deployer's pause is undone, many databases
+bench-cluster: $(STAMP) ## measures clients behind a pooler, readers of standbys, how soon a pause is undone, many databases
+	@$(BIN)/python -m bench pooler
 	@$(BIN)/python -m bench.cluster
 
 faults: $(STAMP) ## kills, cuts and breaks everything on purpose and prints what was measured
