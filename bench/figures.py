@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 MILLISECONDS = 1000
+LINEAR, FOR_NOISE = 1.0, 0.1  # exponents; between two sizes that are looked at a few times it varies by as much
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,12 @@ class Curve:
         """The same of the two largest sizes alone, where a constant cost hides the growth least."""
         (size, cost), (larger, costlier) = self.points[-2:]
         return math.log(costlier / cost) / math.log(larger / size)
+
+
+def linear_or_better(what: str, exponent: float) -> Verdict:
+    """The goal of everything that grows with the work; `exponent` as a curve tells it."""
+    return Verdict(goal=f"{what}: exponent (1 is linear; a tenth more is allowed for noise)", measured=exponent,
+                   limit=LINEAR + FOR_NOISE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

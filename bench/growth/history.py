@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException, IncompleteRead
 
-from bench.figures import MILLISECONDS, Curve, Section, Verdict, number, table
+from bench.figures import MILLISECONDS, Curve, Section, Verdict, linear_or_better, number, table
 from bench.growth import past
 from bench.growth.site import HARMLESS, Site, a_site, keep, until
 from bench.setup import Setup
@@ -25,7 +25,6 @@ MODEL, WAITING = "patch-9000-00000-0", "patch-9100-00000-0"
 JUDGED_AT = 2000            # deployments, or the largest size
 FIRST_BYTE_GOAL_MS = 300.0
 WEIGHT_GOAL_KB = 300.0
-LINEAR = 1.0
 ANSWER_SECONDS = 30.0       # longer than any page should take
 DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy has no business on loopback
 
@@ -148,8 +147,8 @@ def section(found: Mapping[int, Found]) -> Section:
                     measured=max(judged.first_byte_ms[name] for name in PAGES)),
             Verdict(goal=f"weight of the heaviest page {of}", unit="kB", limit=WEIGHT_GOAL_KB,
                     measured=max(judged.weight_kb[name] for name in PAGES)),
-            *(Verdict(goal=f"{what} as the history grows: exponent of the steepest between the two largest sizes",
-                      measured=max(curve.last_exponent for curve in group if curve in curves), limit=LINEAR)
+            *(linear_or_better(f"{what} as the history grows, the steepest between the two largest sizes",
+                               max(curve.last_exponent for curve in group if curve in curves))
               for what, group in (("pages", pages), ("answers", answers), ("starts", starts)))),
         curves=tuple(curves))
 

@@ -13,7 +13,7 @@ from datetime import datetime
 from hashlib import sha256
 from itertools import pairwise
 
-from bench.figures import Curve, Section, Verdict, number, spread, table
+from bench.figures import Curve, Section, Verdict, linear_or_better, number, spread, table
 from bench.growth.site import HARMLESS, LOOK_SECONDS, Site, a_site, keep
 from bench.setup import Setup
 from demo.gitrepo import BRANCH
@@ -23,7 +23,6 @@ SIZES, QUICK_SIZES = (10, 100, 1000, 10_000), (100,)
 MOST_ROUNDS = 3            # of each size
 OLD, NEW = "patch-8000-{:05}-0", "patch-9000-{:03}-0"
 DECISION_GOAL_SECONDS = 1.0
-LINEAR = 1.0
 
 TO_VERDICT, TO_OUTAGE = "landing to verdict", "approval to outage"
 PARTS = {
@@ -91,8 +90,8 @@ def section(found: Mapping[int, Sequence[Round]]) -> Section:
     curves = tuple(Curve(title=way, size="patches", unit="s", points=tuple(
         (size, _median(rounds, way)) for size, rounds in found.items())) for way in PARTS)
     decided = max(statistics.median(each[TO_OUTAGE][0] for each in rounds) for rounds in found.values())
-    growth = [Verdict(goal=f"{curve.title}, as patches are added: exponent between the two largest sizes",
-                      measured=curve.last_exponent, limit=LINEAR) for curve in curves if len(curve.points) > 1]
+    growth = [linear_or_better(f"{curve.title}, as patches are added, between the two largest sizes",
+                               curve.last_exponent) for curve in curves if len(curve.points) > 1]
     return Section(
         title="Landings and approvals", text="\n\n".join([_text(found), *(_table(found, way) for way in PARTS)]),
         verdicts=(*growth, Verdict(goal="from the click to a decision that counts", unit="s", measured=decided,

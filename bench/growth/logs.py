@@ -9,7 +9,7 @@ from datetime import datetime
 
 import psycopg2
 
-from bench.figures import MILLISECONDS, Curve, Section, Verdict, number, table
+from bench.figures import MILLISECONDS, Curve, Section, linear_or_better, number, table
 from bench.growth.site import COLD, LOOK_SECONDS, Site, a_site, until
 from bench.setup import Setup
 from demo import application
@@ -19,7 +19,6 @@ from downtime.phases import Phase
 LINES, QUICK_LINES = (100, 1000, 10_000, 100_000), (100, 10_000)
 PATCH = "DO $$ BEGIN FOR i IN 1..{lines} LOOP RAISE NOTICE 'row % is as it should be', i; END LOOP; END $$;\n"
 WARM_UP = 10        # lines: the first deployment imports and caches
-LINEAR = 1.0
 MIB = 1024 * 1024
 APPLIED = "apply patch"  # the step whose log has the NOTICEs
 
@@ -95,10 +94,8 @@ def section(told: Sequence[Told]) -> Section:
             "lines in the log", "master grown, MiB"]
     return Section(
         title="Log lines", text=f"{text}\n\n{table(head, rows)}", curves=(outages, beyond),
-        verdicts=(Verdict(goal="outage by lines raised: exponent between the two largest sizes",
-                          measured=outages.last_exponent, limit=LINEAR),
-                  Verdict(goal="outage beyond the patch by lines raised: exponent", measured=beyond.exponent,
-                          limit=LINEAR)))
+        verdicts=(linear_or_better("outage by lines raised, between the two largest sizes", outages.last_exponent),
+                  linear_or_better("outage beyond the patch by lines raised", beyond.exponent)))
 
 
 def _curve(title: str, seconds: Mapping[int, float]) -> Curve:

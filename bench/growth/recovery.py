@@ -25,7 +25,7 @@ from twisted.internet.threads import deferToThread
 
 from bench import deployer
 from bench.database import Database, a_database
-from bench.figures import MILLISECONDS, Curve, Section, Verdict, spread, table
+from bench.figures import MILLISECONDS, Curve, Section, linear_or_better, spread, table
 from bench.growth.many_patches import sha256_of, write_settings
 from bench.setup import Setup
 from demo import application
@@ -42,7 +42,6 @@ HELD_ROWS = (1, 10, 30, 100)      # poolers and standbys of one database: a hand
 PATIENCE_SECONDS = 30.0
 PATCH_SECONDS = 60                # nobody waits for its end
 AGAIN_SECONDS = 0.001
-EXPONENT_GOAL = 1.1               # linear, and a tenth for noise
 CRASHES = 2                       # of the server
 CRASHED = "deployer and server, gate `refuse`; `reopen` typed"
 MARK = "by a deployer that is dead"
@@ -178,9 +177,8 @@ def section(deaths: Seconds, by_ledger: Reopenings, by_held: Reopenings) -> Sect
             " Python. The curves are `downtime.recovery` in a process that runs already, on a database that a dead run"
             " of gate `refuse` has left closed: with more rows in its ledger, and with more standbys written down as"
             " held, each of which it connects to."]),
-        verdicts=tuple(
-            Verdict(goal=f"exponent of {curve.title}, between the two largest (a tenth allowed for noise)",
-                    measured=curve.last_exponent, limit=EXPONENT_GOAL) for curve in curves))
+        verdicts=tuple(linear_or_better(f"{curve.title}, between the two largest", curve.last_exponent)
+                       for curve in curves))
 
 
 async def reopen(target: Target, held_rows: int) -> float:

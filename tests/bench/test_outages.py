@@ -22,12 +22,13 @@ def an_outing(contender: str, *outages: float, refused: int = 0) -> Outing:
              refused={"53300": refused} if refused else {}, cut={}, longest_call_seconds=each) for each in outages])
 
 
-def a_result(*, load: Load = HUNDRED, ours: float = 0.1, gentle: float = 0.02, refused_by_us: int = 0) -> Result:
+def a_result(*, load: Load = HUNDRED, ours: float = 0.1, gentle: float = 0.02, refused_by_us: int = 0,
+             floor: float = 0.1) -> Result:
     """The runbook takes a second, the floor a tenth."""
     heat = Heat(load=load, contenders=(RUNBOOK, HOLD, GENTLE, FLOOR), rounds=2)
     return Result(heat=heat, outings={each.contender: each for each in (
         an_outing(RUNBOOK.name, 0.9, 1.1, refused=3), an_outing(HOLD.name, ours, ours, refused=refused_by_us),
-        an_outing(GENTLE.name, gentle, gentle), an_outing(FLOOR.name, 0.1, 0.1))})
+        an_outing(GENTLE.name, gentle, gentle), an_outing(FLOOR.name, floor, floor))})
 
 
 @pytest.mark.parametrize(("ours", "of_runbook", "of_floor"), [(0.1, True, True), (0.14, True, False),
@@ -59,6 +60,14 @@ def test_a_line_of_the_table_says_it_all() -> None:
 
     assert lines[0] == "(a) shell runbook | 1,000 (950–1,050) | 1.00 | 10.0 | 1.00 | 53300: 3.00 | 0"
     assert lines[-1] == "(f) one round trip | 100 (100–100) | 0.100 | 1.00 | 0.100 | 0 | 0"
+
+
+def test_a_goal_that_the_floor_misses_is_called_so() -> None:
+    """And says nothing where it can be met."""
+    said, nothing = (list(outages.out_of_reach([a_result(floor=seconds)])) for seconds in (0.21, 0.1))
+
+    assert "0.210 (100 clients, a trivial patch)" in said[0]
+    assert nothing == []
 
 
 def test_the_chart_shows_the_trivial_patch() -> None:
