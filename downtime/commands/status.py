@@ -54,7 +54,10 @@ async def run(context: Context, arguments: argparse.Namespace) -> ExitStatus:
     lines = [line for standing in standings for line in (*standing.lines, "")]
     context.output.answer("\n".join([*lines, *(f"Next: {command}" for command in commands)]).rstrip("\n"),
                           environments=[standing.facts for standing in standings], next=commands)
-    return ExitStatus.NEEDS_OPERATOR if commands else ExitStatus.DONE
+    if commands:
+        return ExitStatus.NEEDS_OPERATOR
+    silent = any(isinstance(each, errors.NodeError) for name in names for _, each in seen[name])
+    return ExitStatus.FAILED if silent else ExitStatus.DONE  # who runs it in a monitor must not read silence as health
 
 
 async def _test_gate(context: Context, *, agreed: bool) -> None:

@@ -209,12 +209,12 @@ def test_what_an_administrator_closed_is_shown_and_left_closed(make_project: Mak
 
 
 def test_a_server_and_a_repository_that_cannot_be_reached_are_shown(tmp_path: Path) -> None:
-    """On a bad day the command still answers."""
+    """On a bad day the command still answers, and whoever only looks at its exit status is told that it is one."""
     write_settings(tmp_path)
 
     answer = ended(start(tmp_path, "status"))
 
-    assert answer.status == 0
+    assert answer.status == 3
     assert answer.out.count("cannot be asked: cannot connect to localhost") == 2
     assert "pending patches are not shown" in answer.err
 
