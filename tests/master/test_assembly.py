@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from buildbot.config.errors import ConfigErrors
 from buildbot.config.master import MasterConfig, loadConfigDict
+from buildbot.db.enginestrategy import create_engine
 from buildbot.plugins import schedulers, util, worker
 from buildbot.process.factory import BuildFactory
 from buildbot.warnings import ConfigWarning
+from sqlalchemy import event, text
 
 from master import leadership
 from master.assembly import configuration, extend
@@ -43,6 +45,20 @@ def test_the_settings_alone_make_a_master(tmp_path: Path) -> None:
     assert [builder.name for builder in config.builders] == [builder.value for builder in BuilderName]
     assert config.protocols == {"null": {}}
     assert {service.name for service in config.services.values()} >= {name.value for name in ServiceName}
+
+
+def test_the_state_is_not_opened_anew_for_each_query(tmp_path: Path) -> None:
+    """Buildbot does so with SQLite where it is not told otherwise."""
+    state = configuration(tmp_path, write_settings(tmp_path))["db"]
+    engine = create_engine(state["db_url"], basedir=str(tmp_path), **state["engine_kwargs"])
+    opened = []
+    event.listen(engine, "connect", lambda connection, _: opened.append(connection))
+    for _ in range(3):
+        with engine.connect() as connection:
+            connection.execute(text("SELECT 1"))
+    engine.dispose()
+
+    assert len(opened) <= 1  # none, where the one of Buildbot's own setting up is used
 
 
 def test_every_mistake_in_the_settings_is_a_configuration_error(tmp_path: Path) -> None:
