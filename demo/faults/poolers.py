@@ -153,7 +153,7 @@ def _kill_both(world: World) -> float:
 def _not_repeated(world: World, build: Build, calling: Caller, finding: Finding) -> Finding:
     finding.expect(not calling.errors, f"clients behind the pooler saw errors: {calling.errors}")
     finding.expect(not _is_paused(world), "the pooler is paused still")
-    finding.expect(standby_replays(world), "replay is paused still on the standby")
+    until(lambda: standby_replays(world), "the standby to replay", COMMAND_SECONDS)  # let go beside, not before
     if world.master.process is None:
         world.restart_master()
     expect_not_repeated(finding, world, build, Moment.STATEMENT, applied=False)
