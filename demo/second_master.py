@@ -21,6 +21,7 @@ from demo.servers import LOOPBACK, free_port
 
 SECOND = "buildmaster-2"
 ROUTER = "router"
+POLL_SECONDS = 5  # only one of them asks git, and the repository may knock at the other one
 REALM = "buildbot"
 START_SECONDS = 60.0  # 4 s on a quiet machine
 LOOK_SECONDS = 0.1
@@ -106,6 +107,7 @@ def join(sandbox: Sandbox, router: Router) -> None:
     """Let the settings of a sandbox say that its buildmaster is one of several."""
     settings = yaml.safe_load(sandbox.settings.read_text())
     settings["buildmaster"]["multi_master"] = {"router": router.address, "realm": REALM}
+    settings["repository"]["poll_seconds"] = POLL_SECONDS
     sandbox.settings.write_text(yaml.safe_dump(settings))
 
 
