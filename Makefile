@@ -1,10 +1,14 @@
 # Everything runs in .venv, which is made on first use and brought up to date when the requirements change.
 
+
 PYTHON ?= python3
 AT_ONCE ?= 4
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/requirements.stamp
+
+# Buildmasters and commands start hundreds of times in the tests: each would compile all of its modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo up down test lint bench bench-quick bench-cluster faults faults-nightly
