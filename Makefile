@@ -1,6 +1,5 @@
 # Everything runs in .venv, which is made on first use and brought up to date when the requirements change.
 
-
 PYTHON ?= python3
 AT_ONCE ?= 4
 VENV := .venv
