@@ -13,6 +13,8 @@ from tests.builders import a_deployment, pause, until
 from tests.downtime.replicas import beside, has_patch, is_paused, reading, replicate_as
 from tests.standbys import MakeStandby, Replicated
 
+STALLED = "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE backend_type = 'startup'"
+
 ADDED = a_deployment(sql="CREATE TABLE added (id int);")
 ALTERED = a_deployment(sql="ALTER TABLE account ADD COLUMN added int; CREATE TABLE added (id int);")
 
@@ -118,6 +120,7 @@ async def test_a_session_that_stalls_replay_keeps_it_from_pausing(replicated: Re
     async with beside(replicated, serve_reads=True) as outage:
         with reading(replicated, first, user="process_upload"):
             replicated.database.admin_sql("ALTER TABLE account ADD COLUMN stalls int")
+            await until(lambda: first.admin_sql(STALLED) == [(True,)], "replay to come to it")
             with pytest.raises(ReplayNotPaused, match=f":{first.port}/.*in its way: pid .*process_upload"):
                 await outage.replicas.pause_replay()
 
