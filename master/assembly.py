@@ -40,8 +40,8 @@ from master.web import add_web
 
 TITLE = "Fast downtime"
 REACH_SECONDS = 10.0   # for a git server to answer `buildbot checkconfig`
-# Kept: Buildbot opens SQLite anew for each query, which was a third of a busy buildmaster's processor time. And looked
-# at before each use: a state server may be restarted.
+# Kept: left alone, Buildbot opens SQLite for each query, a third of a busy buildmaster's processor time. And looked at
+# before each use: a state server may be restarted.
 CONNECTIONS_TO_STATE = {"poolclass": QueuePool, "pool_pre_ping": True}
 GIT_NO_SUCH_REF = 2    # exit status of `git ls-remote --exit-code` where nothing matches
 

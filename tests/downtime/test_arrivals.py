@@ -55,7 +55,7 @@ async def a_client_on_its_way(database: Database) -> AsyncIterator[None]:
     def arriving() -> bool:
         with admin.cursor() as cursor:
             cursor.execute(ARRIVING)
-            return bool(cursor.fetchone() == (True,))
+            return bool(cursor.fetchone() == (1,))
 
     thread = threading.Thread(target=connect, daemon=True)
     thread.start()
