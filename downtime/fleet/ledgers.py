@@ -65,6 +65,8 @@ def in_all(ledgers: Ledgers) -> tuple[ledger.Entry, ...]:
 
 def half_way(ledgers: Ledgers, inventory: Inventory) -> Mapping[str, tuple[str, ...]]:
     """By patch, in order: which databases lack what others have. Pure."""
+    if len(ledgers) == 1:
+        return {}
     pending = {name: {patch.id for patch in plan(inventory, entries).pending} for name, entries in ledgers.items()}
     lacking = {patch.id: tuple(name for name, ids in pending.items() if patch.id in ids)
                for patch in inventory.patches}
