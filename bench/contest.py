@@ -57,13 +57,14 @@ class Heat:
 
     load: Load
     contenders: tuple[Contender, ...]
-    seldom: tuple[Contender, ...] = ()  # in every third round: those that no goal is about
+    seldom: tuple[Contender, ...] = ()  # those that no goal is about
+    seldom_every: int = SELDOM          # rounds
     rounds: int
     sleeps_seconds: float = 0.0         # of the patch
 
     def round(self, number: int) -> list[Contender]:
         """Who deploys in a round, counted from 0; each begins with another one."""
-        playing = [*self.contenders, *(self.seldom if number % SELDOM == 0 else ())]
+        playing = [*self.contenders, *(self.seldom if number % self.seldom_every == 0 else ())]
         return [playing[(index + number) % len(playing)] for index in range(len(playing))]
 
 

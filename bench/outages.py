@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from bench.arena import Direct
 from bench.contenders import CommandLine, Floor, MigrationTool, Nobody, Script
-from bench.contest import Heat, Load, Outing, Result, contest, total
+from bench.contest import SELDOM, Heat, Load, Outing, Result, contest, total
 from bench.crowd import PAUSE_SECONDS, REPORT_SECONDS
 from bench.figures import MILLISECONDS, Chart, Range, Section, Verdict, number, spread, table
 from bench.setup import Setup
@@ -49,7 +49,7 @@ median (quartiles), minus what the patch takes by itself.
 Its resolution is in the line "no deployment".
 After a patch of {SLOW_SECONDS:g} s all who were held log in at once, the prober among them.
 Contenders take turns on one server; clients, prober and contender share its processors.
-A round ends when all clients are back; contenders that no goal is about are in every third one.
+A round ends when all clients are back; contenders that no goal is about sit out most rounds.
 Refused are attempts of clients that only connect; cut are errors of clients that keep a connection, refused attempts to
 come back among them; both in each round, by SQLSTATE.
 A client that is refused or cut tries again after {AFTER_ERROR_SECONDS * MILLISECONDS:g} ms.
@@ -77,7 +77,7 @@ def heats(setup: Setup) -> list[Heat]:
     goals, migration = (RUNBOOK, HOLD, GENTLE, FLOOR), MigrationTool(name="(c) migration tool")
     others = (ONE_SESSION, migration, REFUSE, GENTLE_REFUSE, NOBODY)
     return [
-        Heat(load=NO_CLIENTS, contenders=goals, seldom=others, rounds=setup.rounds * CALM),
+        Heat(load=NO_CLIENTS, contenders=goals, seldom=others, seldom_every=SELDOM * CALM, rounds=setup.rounds * CALM),
         *(Heat(load=load, contenders=goals, seldom=others, rounds=setup.rounds) for load in (HUNDRED, FIVE_HUNDRED)),
         *(Heat(load=load, contenders=goals, seldom=(migration,), rounds=max(2, setup.rounds // 2),
                sleeps_seconds=SLOW_SECONDS) for load in (HUNDRED, FIVE_HUNDRED))]

@@ -20,7 +20,7 @@ from bench.setup import Setup
 from demo.web import WebError
 
 SIZES, QUICK_SIZES = (10, 100, 1000, 2000, 5000), (10, 1000)
-LOOKS = 5
+LOOKS = 9  # a page that takes 50 ms takes 100 now and then
 MODEL, WAITING = "patch-9000-00000-0", "patch-9100-00000-0"
 JUDGED_AT = 2000            # deployments, or the largest size
 FIRST_BYTE_GOAL_MS = 300.0
