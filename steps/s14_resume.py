@@ -35,7 +35,7 @@ class Resume(RunbookStep):
         failed = {each: ended for each in owed if (ended := await self._resume(each))}
         if failed:
             await self.quiescence.try_again(self.build_id, tuple(failed))
-            self.say(f"{'; '.join(failed.values())}: it is tried again every minute, unless you start it by hand")
+            self.say(f"tried again every minute, unless you start it by hand: {'; '.join(failed.values())}")
             return FAILURE
         await self.quiescence.forget(self.build_id)
         self.say(f"{wording.count(len(owed), 'background task')} resumed: {tasks.names(owed)}")

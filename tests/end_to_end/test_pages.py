@@ -4,13 +4,14 @@ that somebody may not have. A deployment waits for its approval all the time.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Browser, Page, ViewportSize, expect
+from playwright.sync_api import Browser, Page, Route, ViewportSize, expect
 
 from demo.stage import Stage
 from demo.story import COLD
@@ -24,6 +25,7 @@ READABLE = 4.5           # contrast that WCAG 2 asks of texts, level AA
 PHONE = ViewportSize(width=390, height=844)
 DESKTOP = ViewportSize(width=1280, height=720)
 ELSEWHERE = "http://elsewhere.invalid/picture.png"
+SHARED = re.compile(f"#/deployments\\?at=.*{re.escape(COLD)}")  # Buildbot's address of the page of that patch
 MOST_STOPS = 150         # of the Tab key before it is back at the beginning
 
 ALL = ["board", "waiting", "deployed", "charts", "decisions"]
@@ -94,9 +96,35 @@ def test_buildbots_menu_leads_to_the_pages(as_: As, waiting: Waiting) -> None:
     expect(stranger.frame.get_by_role("heading", level=1)).to_have_text("Deployments")
     stranger.frame.get_by_role("link", name=COLD).click()
     expect(stranger.frame.get_by_role("heading", level=1)).to_have_text(COLD)
+    expect(stranger.page).to_have_url(SHARED)
     stranger.page.reload()
 
     expect(stranger.frame.get_by_role("heading", level=1)).to_have_text(COLD)
+
+
+def test_whoever_clicks_before_a_page_has_its_script_gets_there(as_: As, waiting: Waiting) -> None:
+    """The page does not take the address, which still has the one before, for where they want to be."""
+    stranger = as_(STRANGER)
+    stranger.page.goto("about:blank")
+    held: list[Route] = []
+    stranger.page.route("**/pages.js", lambda route: route.continue_() if held else held.append(route))
+    stranger.page.goto(f"{waiting.stage.sandbox.address}#/deployments")
+    stranger.frame.get_by_role("link", name=COLD).click(no_wait_after=True)
+
+    expect(stranger.page).to_have_url(SHARED)
+    expect(stranger.frame.get_by_role("heading", level=1)).to_have_text(COLD)
+    stranger.page.unroute("**/pages.js")
+
+
+def test_a_page_is_not_shown_anew_under_a_finger(as_: As, waiting: Waiting) -> None:
+    """A link that were replaced between pressing the button and letting go would not be followed."""
+    page = as_(STRANGER).open(waiting.path("board"))
+    page.get_by_role("link", name=COLD).hover()
+    page.mouse.down()
+    page.evaluate("showAnew(busy)")
+    page.mouse.up()
+
+    expect(page.get_by_role("heading", level=1)).to_have_text(COLD)
 
 
 @pytest.mark.parametrize(("name", "button"), [

@@ -7,6 +7,7 @@ const PATIENCE_MS = 60000;    // for that build to end
 const FRESH_MS = 5000;        // between two looks whether something has happened
 const FOLLOW_MS = 300;        // between two looks at the address of Buildbot's page around us
 const MINUTE_MS = 60000;      // relative times are shown in minutes
+const PRESS_MS = 1000;        // a link that is replaced between pressing the button and letting go is never followed
 
 let version = document.body.dataset.version;
 let visitor = null;           // Buildbot's user; null while it is not known
@@ -143,17 +144,22 @@ document.addEventListener("formdata", (event) => {
 
 // Staying fresh
 
-const busy = () => deciding > 0 || document.hidden || typing();
+let shownAt = Date.now();
+let pressedAt = 0;
+document.addEventListener("pointerdown", () => { pressedAt = Date.now(); }, true);
+
+const busy = () => deciding > 0 || document.hidden || typing() || Date.now() - pressedAt < PRESS_MS;
 
 function typing() {
   const fields = [...document.querySelectorAll("form.act input")];
   return fields.some((field) => field.value) || (document.activeElement && document.activeElement.matches("input, select"));
 }
 
-async function showAnew() {
+async function showAnew(unless = () => false) {
   const answer = await fetch(location.href, {credentials: "same-origin", cache: "no-store"});
-  if (!answer.ok) return;
-  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const text = await answer.text();
+  if (!answer.ok || unless()) return;
+  const page = new DOMParser().parseFromString(text, "text/html");
   const open = new Set([...document.querySelectorAll("details[id]")].filter((each) => each.open).map((each) => each.id));
   const said = [...document.querySelectorAll("form.act")].map((form) => [form.dataset.build, form.querySelector(".answer")]);
   const [left, top] = [scrollX, scrollY];
@@ -164,22 +170,19 @@ async function showAnew() {
     if (form && answer.textContent) form.querySelector(".answer").replaceWith(answer);
   }
   version = page.body.dataset.version;
+  shownAt = Date.now();
   ready();
   scrollTo(left, top);
 }
 
 async function stayFresh() {
-  let shownAt = Date.now();
   for (;;) {
     await pause(FRESH_MS);
     if (busy()) continue;
     try {
       const late = document.querySelector("[data-at], [data-since]") && Date.now() - shownAt > MINUTE_MS;
       const {body} = await json("version");
-      if ((late || (body.version && body.version !== version)) && !busy()) {
-        await showAnew();
-        shownAt = Date.now();
-      }
+      if (late || (body.version && body.version !== version)) await showAnew(busy);
     } catch { /* the buildmaster is away: the next look may find it */ }
   }
 }
@@ -206,7 +209,8 @@ function follow() {
 function keepInStep() {
   const frame = framed();
   if (!frame) return;
-  const first = !frame.dataset.followed;
+  const clicked = document.referrer.startsWith(new URL(".", location.href).href);  // before a first page had its script
+  const first = !frame.dataset.followed && !clicked;
   frame.dataset.followed = "yes";
   if (first && follow()) return;
   if (window.parent.location.hash.startsWith("#/deployments")) {
