@@ -8,7 +8,7 @@ import pytest
 
 from demo.installations import ServerError, installations
 
-pytest_plugins = ["tests.coroutines", "tests.databases", "tests.standbys", "tests.end_to_end.worlds",
+pytest_plugins = ["tests.temporary", "tests.coroutines", "tests.databases", "tests.standbys", "tests.end_to_end.worlds",
                   "tests.end_to_end.browser", "tests.side_by_side", "tests.poolers"]
 
 

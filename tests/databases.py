@@ -30,6 +30,8 @@ from downtime.target import Target
 Gate = Literal["hold", "refuse"]
 MakeDatabase = Callable[..., "Database"]
 
+SETTINGS = {"max_prepared_transactions": "10", "max_wal_size": "128MB"}  # twelve servers at once, perhaps in memory
+
 _numbers = itertools.count(1)
 
 
@@ -129,7 +131,7 @@ def server_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[In
     def start(installation: Installation) -> Server:
         if installation.version not in running:
             folder: Path = tmp_path_factory.mktemp("servers") / str(installation.version)
-            server = Server.create(folder, installation, settings={"max_prepared_transactions": "10"})
+            server = Server.create(folder, installation, settings=SETTINGS)
             server.start()
             server.admin_sql(application.ROLES)
             running[installation.version] = server
