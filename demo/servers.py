@@ -137,6 +137,7 @@ class Server:
         postmaster = self.pid
         if postmaster is None:
             return  # already gone
+        _halt(postmaster)  # or it might fork one more while we look
         doomed = [postmaster, *_children(postmaster)]
         for pid in doomed:
             with contextlib.suppress(ProcessLookupError):
@@ -268,6 +269,14 @@ def _status(pid: int) -> tuple[str, int] | None:
     except OSError:
         return None
     return state, int(parent)
+
+
+def _halt(pid: int) -> None:
+    """Stop a process from running; returns when it does no more, at the latest when it is gone."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGSTOP)
+    while (status := _status(pid)) is not None and status[0] not in "TZ":
+        time.sleep(0.001)
 
 
 def _await_end(pids: Sequence[int]) -> None:

@@ -19,7 +19,7 @@ from tests.builders import PATIENCE_SECONDS
 from tests.databases import Database, Gate
 from tests.downtime.outages import lets_in
 
-ATTEMPTS = 20
+LONGER_SECONDS = 1
 
 
 @pytest.mark.parametrize("gate", ["hold", "refuse"])
@@ -56,28 +56,22 @@ async def test_it_keeps_out_of_a_deployments_way(database: Database) -> None:
 
 async def test_the_self_test_is_open_again_after_a_crash(doomed: Database) -> None:
     """It closes production for a moment, too: a crash in that moment must not leave it shut."""
-    assert await hits_the_moment(doomed), "the server was never killed while it was closed"
+    for statement in (f"ALTER SYSTEM SET pre_auth_delay = {LONGER_SECONDS}", "SELECT pg_reload_conf()"):
+        doomed.admin_sql(statement)  # for as long the self-test waits to be refused
+    with closing(psycopg2.connect(doomed.server.superuser_dsn("postgres"))) as onlooker:
+        watching = deferToThread(kill_when_closed, doomed, onlooker)
+        running = Deferred.fromCoroutine(selftest.run(doomed.target, "refuse", reactor))
+        was_closed = await watching
+    doomed.server.start()
+
+    with pytest.raises(errors.DowntimeError):
+        await running
+    assert was_closed
     assert lets_in(doomed)
 
 
-async def hits_the_moment(database: Database) -> bool:
-    """Kill the server in mid-test and start it again; some attempts come too late: it is closed for
-    milliseconds."""
-    for _ in range(ATTEMPTS):
-        with closing(psycopg2.connect(database.server.superuser_dsn("postgres"))) as onlooker:
-            watching = deferToThread(kill_when_closed, database, onlooker)
-            running = Deferred.fromCoroutine(selftest.run(database.target, "refuse", reactor))
-            await watching
-        database.server.start()
-        try:
-            await running
-        except errors.DowntimeError:
-            return True
-    return False
-
-
-def kill_when_closed(database: Database, onlooker: Any) -> None:
-    """In a thread, on a connection that is open already."""
+def kill_when_closed(database: Database, onlooker: Any) -> bool:
+    """In a thread, on a connection that is open already; whether it was closed."""
     deadline = monotonic() + PATIENCE_SECONDS
     onlooker.autocommit = True
     with onlooker.cursor() as cursor:
@@ -86,3 +80,4 @@ def kill_when_closed(database: Database, onlooker: Any) -> None:
             cursor.execute("SELECT datallowconn FROM pg_database WHERE datname = %s", (database.name,))
             (is_open,) = cursor.fetchone()
     database.server.kill()
+    return not is_open
