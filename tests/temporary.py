@@ -1,6 +1,6 @@
 """Where tests keep their files: in memory where there is enough of it.
 
-They make and remove two thousand databases of three hundred files each. On a disk that is a fifth of the suite's time
+They make and remove more than a thousand databases of 325 files each. On a disk that is a fifth of the suite's time
 (934 s became 741 s), for files that nobody reads again. `TMPDIR` or `--basetemp` name another place.
 """
 
